@@ -1,0 +1,2 @@
+//! The sam3i command.
+fn main() {}

@@ -1,0 +1,177 @@
+//! Where tensors live and which kernels run on them.
+
+use crate::memory::{MemoryUse, Pool};
+use crate::{Error, Isa, Result};
+use std::fmt;
+use std::sync::Arc;
+
+/// A place where tensors live. Cheap to clone; two clones are the same device.
+///
+/// Tensors of different devices do not mix. The GPU gets its own kind here when it lands; ops choose their kernel
+/// by [`Device::backend`].
+#[derive(Clone)]
+pub struct Device(Arc<Inner>);
+
+struct Inner {
+    kind: Kind,
+    pool: Pool,
+}
+
+enum Kind {
+    Reference,
+    Cpu { isa: Isa, threads: usize, pool: rayon::ThreadPool },
+    Shapes,
+}
+
+/// The kernels that run on a host device.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Backend {
+    /// The plain loops that every other kernel is checked against.
+    Reference,
+    /// The fast CPU kernels.
+    Cpu(Isa),
+}
+
+/// How a CPU device is to run.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct CpuOptions {
+    /// Threads to use; every core of the machine if `None`.
+    pub threads: Option<usize>,
+    /// Instruction set to use; the widest this processor has if `None`.
+    pub isa: Option<Isa>,
+}
+
+impl CpuOptions {
+    /// Uses this many threads.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+
+    /// Uses this instruction set.
+    #[must_use]
+    pub fn isa(mut self, isa: Isa) -> Self {
+        self.isa = Some(isa);
+        self
+    }
+}
+
+impl Device {
+    fn new(kind: Kind) -> Self {
+        Self(Arc::new(Inner { kind, pool: Pool::default() }))
+    }
+
+    /// The plain kernels, one thread: slow, and the oracle for every other device.
+    #[must_use]
+    pub fn reference() -> Self {
+        Self::new(Kind::Reference)
+    }
+
+    /// The fast CPU kernels on a thread pool of their own.
+    ///
+    /// # Errors
+    /// [`Error::Threads`] if the pool cannot be started.
+    pub fn cpu(options: &CpuOptions) -> Result<Self> {
+        let isa = options.isa.unwrap_or_else(Isa::detect);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = options.threads.unwrap_or(cores).max(1);
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|i| format!("sam3i-cpu-{i}"))
+            .build()
+            .map_err(|e| Error::Threads { threads, reason: e.to_string() })?;
+        Ok(Self::new(Kind::Cpu { isa, threads, pool }))
+    }
+
+    /// A device whose tensors have shapes and no values: for walking a model's structure without its weights.
+    #[must_use]
+    pub fn shapes_only() -> Self {
+        Self::new(Kind::Shapes)
+    }
+
+    /// The host kernels of this device; `None` for the shape-only device.
+    #[must_use]
+    pub fn backend(&self) -> Option<Backend> {
+        match &self.0.kind {
+            Kind::Reference => Some(Backend::Reference),
+            Kind::Cpu { isa, .. } => Some(Backend::Cpu(*isa)),
+            Kind::Shapes => None,
+        }
+    }
+
+    /// Whether tensors of this device have shapes only.
+    #[must_use]
+    pub fn is_shapes_only(&self) -> bool {
+        matches!(self.0.kind, Kind::Shapes)
+    }
+
+    /// A short name: `reference`, `cpu`, `shapes`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self.0.kind {
+            Kind::Reference => "reference",
+            Kind::Cpu { .. } => "cpu",
+            Kind::Shapes => "shapes",
+        }
+    }
+
+    /// Threads its kernels use.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        match self.0.kind {
+            Kind::Cpu { threads, .. } => threads,
+            Kind::Reference | Kind::Shapes => 1,
+        }
+    }
+
+    /// The tensor memory in use on this device.
+    #[must_use]
+    pub fn memory(&self) -> MemoryUse {
+        self.0.pool.usage()
+    }
+
+    /// Gives memory that is kept for reuse back to the system.
+    pub fn trim(&self) {
+        self.0.pool.trim();
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.0.pool
+    }
+
+    /// Runs `f` where this device's threads are the current rayon pool.
+    pub fn run<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
+        match &self.0.kind {
+            Kind::Cpu { pool, .. } => pool.install(f),
+            _ => f(),
+        }
+    }
+}
+
+impl PartialEq for Device {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Device {}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.kind {
+            Kind::Cpu { isa, threads, .. } => {
+                write!(f, "cpu ({isa}, {threads} thread{})", if *threads == 1 { "" } else { "s" })
+            }
+            _ => f.write_str(self.name()),
+        }
+    }
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Device({self})")
+    }
+}

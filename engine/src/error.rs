@@ -1,0 +1,68 @@
+//! What can go wrong in the engine.
+
+use crate::DType;
+
+/// The engine's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of the engine. Messages name the op and the shapes it was given.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An op was given shapes that do not fit together.
+    #[error("{op}: {problem} (given {shapes})")]
+    Shape {
+        /// The op.
+        op: &'static str,
+        /// What does not fit.
+        problem: String,
+        /// The shapes of its operands, outermost axis first.
+        shapes: String,
+    },
+    /// An op was given an element type it has no kernel for.
+    #[error("{op}: has no kernel for {dtype} operands; convert them to f32 first")]
+    DType {
+        /// The op.
+        op: &'static str,
+        /// The type it was given.
+        dtype: DType,
+    },
+    /// The operands of an op live on different devices.
+    #[error("{op}: operands are on different devices ({devices}); move them to one device first")]
+    DeviceMismatch {
+        /// The op.
+        op: &'static str,
+        /// The devices.
+        devices: String,
+    },
+    /// The values of a tensor without values (a tensor of the shape-only device) were asked for.
+    #[error("{op}: the tensor has a shape but no values (it lives on the shape-only device)")]
+    NoValues {
+        /// The op.
+        op: &'static str,
+    },
+    /// The thread pool of a CPU device could not be started.
+    #[error("could not start {threads} CPU threads: {reason}; ask for fewer with the thread option")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// The system's reason.
+        reason: String,
+    },
+}
+
+/// `[2, 3] x [3, 4]`, for messages and the trace.
+pub(crate) fn show_shapes<'a>(shapes: impl IntoIterator<Item = &'a [usize]>) -> String {
+    shapes.into_iter().map(|s| format!("{s:?}")).collect::<Vec<_>>().join(" x ")
+}
+
+impl Error {
+    /// A shape error of `op` over the given operand shapes.
+    pub(crate) fn shape<'a>(
+        op: &'static str,
+        problem: impl Into<String>,
+        shapes: impl IntoIterator<Item = &'a [usize]>,
+    ) -> Self {
+        Self::Shape { op, problem: problem.into(), shapes: show_shapes(shapes) }
+    }
+}

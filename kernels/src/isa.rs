@@ -1,0 +1,124 @@
+//! What this processor can do, as values that cannot be forged.
+//!
+//! A function compiled for AVX-512 may only be called on a processor that has it. The tokens here can only be
+//! made by detection, so holding one is the proof that `unsafe` calls into such functions rest on.
+
+use std::fmt;
+
+/// Proof that AVX-512 F, BW, DQ and VL, AVX2 and FMA are present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Avx512(());
+
+/// Proof that AVX2 and FMA are present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Avx2(());
+
+/// The instruction set a kernel is to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Isa {
+    /// What the compilation target guarantees, vectorised by the compiler.
+    Portable,
+    /// 256-bit vectors with fused multiply-add.
+    Avx2(Avx2),
+    /// 512-bit vectors with fused multiply-add and masks.
+    Avx512(Avx512),
+}
+
+/// The name of the environment variable that pins the instruction set: `portable`, `avx2` or `avx512`.
+pub const ISA_VARIABLE: &str = "SAM3I_ISA";
+
+impl Isa {
+    /// The widest instruction set this processor has.
+    #[must_use]
+    pub fn detect() -> Self {
+        Self::available().pop().unwrap_or(Self::Portable)
+    }
+
+    /// Every instruction set this processor can run, narrowest first.
+    #[must_use]
+    pub fn available() -> Vec<Self> {
+        let mut found = vec![Self::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            if avx2 {
+                found.push(Self::Avx2(Avx2(())));
+            }
+            if avx2
+                && is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl")
+            {
+                found.push(Self::Avx512(Avx512(())));
+            }
+        }
+        found
+    }
+
+    /// The instruction set of that name (see [`fmt::Display`]), if this processor has it.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::available().into_iter().find(|isa| isa.to_string() == name)
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Portable => "portable",
+            Self::Avx2(_) => "avx2",
+            Self::Avx512(_) => "avx512",
+        })
+    }
+}
+
+/// Compiles one body three times, for AVX-512, for AVX2 and for the plain target, and picks by [`Isa`].
+///
+/// The body must be an `#[inline(always)]` function so that it is vectorised anew in each copy. Write `a * b + c`
+/// in it, not `mul_add`: without FMA the latter is a library call.
+macro_rules! multiversion {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident = $body:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)?) => {
+        $(#[$meta])*
+        #[allow(clippy::too_many_arguments)]
+        $vis fn $name(isa: $crate::isa::Isa, $($arg: $ty),*) $(-> $ret)? {
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+            #[allow(clippy::too_many_arguments)]
+            fn avx512($($arg: $ty),*) $(-> $ret)? {
+                $body($($arg),*)
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            #[allow(clippy::too_many_arguments)]
+            fn avx2($($arg: $ty),*) $(-> $ret)? {
+                $body($($arg),*)
+            }
+            match isa {
+                // SAFETY: the token inside this variant is only made where these features were detected.
+                #[cfg(target_arch = "x86_64")]
+                $crate::isa::Isa::Avx512(_) => unsafe { avx512($($arg),*) },
+                // SAFETY: as above, for AVX2 and FMA.
+                #[cfg(target_arch = "x86_64")]
+                $crate::isa::Isa::Avx2(_) => unsafe { avx2($($arg),*) },
+                #[allow(unreachable_patterns)]
+                _ => $body($($arg),*),
+            }
+        }
+    };
+}
+pub(crate) use multiversion;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_available_set_is_found_by_its_name() {
+        for isa in Isa::available() {
+            assert_eq!(Isa::by_name(&isa.to_string()), Some(isa));
+        }
+        assert_eq!(Isa::by_name("mmx"), None);
+    }
+}

@@ -1,0 +1,77 @@
+//! One list of cases per op: it drives the property test on every backend and the benches.
+
+pub mod softmax;
+
+use crate::compare::{Tolerance, assert_close};
+use proptest::prelude::*;
+use sam3i_engine::{CpuOptions, Device, Isa, Result, Tensor};
+use std::fmt::Debug;
+use std::sync::OnceLock;
+
+/// One call of an op: its operands and parameters.
+pub trait Case: Debug {
+    /// How far a fast kernel may be from the reference; the reason stands beside it.
+    const TOLERANCE: Tolerance;
+
+    /// Puts the operands on `device` and runs the op there.
+    ///
+    /// # Errors
+    /// Those of the op.
+    fn run(&self, device: &Device) -> Result<Tensor>;
+}
+
+/// The CPU device in every form this machine has: each instruction set, on one thread and on three.
+pub fn cpu_devices() -> &'static [Device] {
+    static DEVICES: OnceLock<Vec<Device>> = OnceLock::new();
+    DEVICES.get_or_init(|| {
+        let forms = Isa::available().into_iter().flat_map(|isa| [(isa, 1), (isa, 3)]);
+        forms
+            .map(|(isa, threads)| {
+                Device::cpu(&CpuOptions::default().isa(isa).threads(threads)).expect("threads start")
+            })
+            .collect()
+    })
+}
+
+/// Runs a case on every CPU device and on the reference, and compares.
+pub fn check<C: Case>(case: &C) {
+    let expected = case.run(&Device::reference()).expect("the reference runs");
+    for device in cpu_devices() {
+        let actual = case.run(device).expect("the device runs");
+        assert_close(&format!("{case:?} on {device}"), &actual, &expected, C::TOLERANCE);
+    }
+}
+
+/// Asserts that a case is refused on every device, with a message that contains `words`.
+pub fn check_refused<C: Case>(case: &C, words: &str) {
+    for device in cpu_devices().iter().chain([&Device::reference(), &Device::shapes_only()]) {
+        let message = case.run(device).expect_err("the op refuses this").to_string();
+        assert!(message.contains(words), "{message}");
+    }
+}
+
+/// `len` ordinary values, in [-4, 4].
+pub fn values(len: usize) -> impl Strategy<Value = Vec<f32>> {
+    prop::collection::vec(-4.0f32..4.0, len)
+}
+
+/// `len` values among which zeros, denormals, huge numbers and infinities turn up.
+pub fn extreme_values(len: usize) -> impl Strategy<Value = Vec<f32>> {
+    let value = prop_oneof![
+        8 => -4.0f32..4.0,
+        1 => prop::sample::select(vec![0.0, -0.0, 1e-40, -1e-40, 1e30, -1e30, f32::NEG_INFINITY]),
+    ];
+    prop::collection::vec(value, len)
+}
+
+/// Cheap, fixed operands for benches and large cases: a linear congruential sequence in [-1, 1).
+#[must_use]
+pub fn sequence(len: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12345);
+    (0..len)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+        })
+        .collect()
+}

@@ -1,0 +1,13 @@
+//! Every op on every host device against the plain reference.
+
+use proptest::prelude::*;
+use sam3i_tests::cases::{self, check};
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn softmax_agrees_with_the_reference(case in cases::softmax::any_softmax()) {
+        check(&case);
+    }
+}
