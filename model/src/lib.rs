@@ -1,1 +1,7 @@
-//! SAM3-I.
+//! SAM3-I in pure Rust: a picture and a sentence in; masks, boxes and scores out.
+
+pub mod config;
+mod error;
+
+pub use config::Config;
+pub use error::{Error, Result};
