@@ -74,15 +74,15 @@ impl Pool {
         HostBuffer { values, bytes, pool: self.clone() }
     }
 
-    /// Counts memory that is not a [`HostBuffer`]; pair with [`Pool::uncount`].
-    pub(crate) fn count(&self, bytes: usize) -> usize {
+    /// Counts memory as handed out; pair with [`Pool::uncount`].
+    fn count(&self, bytes: usize) -> usize {
         let mut state = self.state();
         state.usage.live += bytes;
         state.usage.peak = state.usage.peak.max(state.usage.live);
         bytes
     }
 
-    pub(crate) fn uncount(&self, bytes: usize) {
+    fn uncount(&self, bytes: usize) {
         self.state().usage.live -= bytes;
     }
 
@@ -119,21 +119,20 @@ impl Drop for HostBuffer {
     }
 }
 
-/// Half-precision bits in host memory, counted while they live.
-pub(crate) struct HalfBuffer {
-    pub(crate) bits: Vec<u16>,
+/// Something in host memory that is no [`HostBuffer`] (half-precision bits, packed weights), counted while it lives.
+pub(crate) struct Counted<T> {
+    pub(crate) value: T,
     bytes: usize,
     pool: Pool,
 }
 
-impl HalfBuffer {
-    pub(crate) fn new(bits: Vec<u16>, pool: &Pool) -> Self {
-        let bytes = pool.count(bits.len() * size_of::<u16>());
-        Self { bits, bytes, pool: pool.clone() }
+impl<T> Counted<T> {
+    pub(crate) fn new(value: T, bytes: usize, pool: &Pool) -> Self {
+        Self { value, bytes: pool.count(bytes), pool: pool.clone() }
     }
 }
 
-impl Drop for HalfBuffer {
+impl<T> Drop for Counted<T> {
     fn drop(&mut self) {
         self.pool.uncount(self.bytes);
     }

@@ -1,6 +1,6 @@
 //! Tensors: a shape, strides and shared storage on a device.
 
-use crate::memory::{HalfBuffer, HostBuffer};
+use crate::memory::{Counted, HostBuffer};
 use crate::{Backend, DType, Device, Error, Result};
 use half::{bf16, f16};
 use std::fmt;
@@ -21,7 +21,7 @@ pub struct Tensor {
 
 enum Storage {
     F32(HostBuffer),
-    Half(DType, HalfBuffer),
+    Half(DType, Counted<Vec<u16>>),
     Shapes(DType),
 }
 
@@ -69,7 +69,9 @@ impl Tensor {
         if device.is_shapes_only() {
             return Ok(Self::shape_only(device, shape, dtype));
         }
-        Ok(Self::with_storage(Storage::Half(dtype, HalfBuffer::new(bits, device.pool())), device, shape))
+        let bytes = bits.len() * dtype.size();
+        let counted = Counted::new(bits, bytes, device.pool());
+        Ok(Self::with_storage(Storage::Half(dtype, counted), device, shape))
     }
 
     /// A tensor of zeros.
@@ -278,7 +280,7 @@ impl Tensor {
         if !self.is_contiguous() {
             return Err(Error::shape("to_f32", "a strided view of half storage", [self.shape()]));
         }
-        let bits = &buffer.bits[self.offset..][..self.len()];
+        let bits = &buffer.value[self.offset..][..self.len()];
         let widen: fn(u16) -> f32 = match dtype {
             DType::F16 => |b| f16::from_bits(b).to_f32(),
             _ => |b| bf16::from_bits(b).to_f32(),

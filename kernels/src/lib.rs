@@ -12,7 +12,11 @@
 //! * `cpu::run` takes an [`isa::Isa`], the proof of what this processor can do, and splits its work over the
 //!   rayon pool it is called in. Its result does not depend on the number of threads.
 
+pub mod attention;
+pub mod conv;
+pub mod conv_transpose;
 pub mod isa;
 pub mod math;
+pub mod matmul;
 pub mod parallel;
 pub mod softmax;

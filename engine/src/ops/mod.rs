@@ -4,8 +4,15 @@
 //! of the tensor's device. Unless an op says otherwise its operands may be strided views (they are made
 //! contiguous first) and its result is a new contiguous `f32` tensor.
 
+pub mod attention;
+pub mod conv;
+pub mod conv_transpose;
 pub mod copy;
+pub mod matmul;
+mod prepared;
 pub mod softmax;
+
+pub use sam3i_kernels::matmul::Activation;
 
 use crate::{Error, Result, Tensor};
 

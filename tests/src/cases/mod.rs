@@ -1,5 +1,8 @@
 //! One list of cases per op: it drives the property test on every backend and the benches.
 
+pub mod attention;
+pub mod conv;
+pub mod matmul;
 pub mod softmax;
 
 use crate::compare::{Tolerance, assert_close};

@@ -1,0 +1,69 @@
+//! Convolution over a channels-last map.
+
+use super::prepared::{Form, Prepared};
+use super::{Activation, values};
+use crate::{Backend, Device, Error, Result, Tensor, trace};
+use sam3i_kernels::conv::{Shape, cpu, reference};
+use sam3i_kernels::matmul::cpu::Packed;
+
+/// A convolution's weight, prepared for its device.
+pub struct ConvWeight {
+    /// Sizes but for the map's.
+    shape: Shape,
+    weight: Prepared<Packed>,
+}
+
+impl ConvWeight {
+    /// Prepares a weight `[out_channels, channels, kernel, kernel]`, applied with this step and border of zeros.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the sizes are zero, the kernel is not square or the number of values is not theirs; on the
+    /// shape-only device there may be no values.
+    pub fn new(
+        device: &Device,
+        shape: [usize; 4],
+        stride: usize,
+        padding: usize,
+        w: Vec<f32>,
+    ) -> Result<Self> {
+        let [out_channels, channels, kernel, kernel_width] = shape;
+        let values = w.len() == shape.iter().product::<usize>() || (device.is_shapes_only() && w.is_empty());
+        if !values || kernel != kernel_width || stride == 0 || channels == 0 || kernel == 0 {
+            let problem = format!("{} values, step {stride} do not make a square kernel", w.len());
+            return Err(Error::shape("conv weight", problem, [&shape[..]]));
+        }
+        let shape = Shape { height: 0, width: 0, channels, out_channels, kernel, stride, padding };
+        let weight = Prepared::new(device, w, |isa, w| cpu::pack(isa, &shape, w), Packed::bytes);
+        Ok(Self { shape, weight })
+    }
+}
+
+/// `activation(conv(x, w) + bias)`.
+///
+/// # Shapes
+/// `x [h, w, c]`, `bias [o]` to `[(h + 2 padding - kernel) / stride + 1, .., o]`.
+///
+/// # Errors
+/// [`Error::Shape`] (also where the kernel does not fit once), [`Error::DeviceMismatch`], [`Error::DType`].
+pub fn conv(x: &Tensor, w: &ConvWeight, bias: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
+    let [height, width, channels] = x.dims()?;
+    let shape = Shape { height, width, ..w.shape };
+    let weight_shape = [shape.out_channels, shape.channels, shape.kernel, shape.kernel];
+    let (out_height, out_width) = shape.out_size();
+    if channels != shape.channels || out_height == 0 || out_width == 0 {
+        return Err(Error::shape("conv", "map and kernel do not fit", [x.shape(), &weight_shape]));
+    }
+    if let Some(bias) = bias.filter(|b| b.shape() != [shape.out_channels]) {
+        return Err(Error::shape("conv", "the bias has not one value an output channel", [bias.shape()]));
+    }
+    w.weight.check_device("conv", &[x].into_iter().chain(bias).collect::<Vec<_>>())?;
+    let _trace = trace::op("conv", shape.flops(), [x.shape(), &weight_shape]);
+    let x = x.contiguous()?;
+    let (input, bias) = (values(&x)?, bias.map(values).transpose()?);
+    let out_shape = [out_height, out_width, shape.out_channels];
+    Tensor::build(x.device(), &out_shape, |backend, out| match (&w.weight.form, backend) {
+        (Form::Plain(w), _) => reference::run(&shape, input, &w.value, bias, activation, out),
+        (Form::Packed(w), Backend::Cpu(isa)) => cpu::run(isa, &shape, input, &w.value, bias, activation, out),
+        (Form::Packed(_), Backend::Reference) | (Form::Shapes, _) => unreachable!("one device has one form"),
+    })
+}

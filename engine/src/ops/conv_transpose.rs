@@ -1,0 +1,65 @@
+//! Transposed convolution 2 x 2, stride 2.
+
+use super::prepared::{Form, Prepared};
+use super::{Activation, values};
+use crate::{Backend, Device, Error, Result, Tensor, trace};
+use sam3i_kernels::conv_transpose::cpu::PackedTaps;
+use sam3i_kernels::conv_transpose::{Shape, cpu, reference};
+
+/// A transposed convolution's weight, prepared for its device.
+pub struct ConvTransposeWeight {
+    channels: usize,
+    out_channels: usize,
+    weight: Prepared<PackedTaps>,
+}
+
+impl ConvTransposeWeight {
+    /// Prepares a weight `[channels, out_channels, 2, 2]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the number of values is not that; on the shape-only device there may be none.
+    pub fn new(device: &Device, channels: usize, out_channels: usize, w: Vec<f32>) -> Result<Self> {
+        if w.len() != channels * out_channels * 4 && !(device.is_shapes_only() && w.is_empty()) {
+            let problem = format!("{} values for this weight", w.len());
+            return Err(Error::shape(
+                "conv_transpose weight",
+                problem,
+                [&[channels, out_channels, 2, 2][..]],
+            ));
+        }
+        let pack = |isa, w: &[f32]| PackedTaps::new(isa, channels, out_channels, w);
+        Ok(Self { channels, out_channels, weight: Prepared::new(device, w, pack, PackedTaps::bytes) })
+    }
+}
+
+/// `activation(conv_transpose(x, w) + bias)`: every pixel becomes 2 x 2 of them.
+///
+/// # Shapes
+/// `x [h, w, c]`, `bias [o]` to `[2h, 2w, o]`.
+///
+/// # Errors
+/// [`Error::Shape`], [`Error::DeviceMismatch`], [`Error::DType`].
+pub fn conv_transpose_2x2(
+    x: &Tensor,
+    w: &ConvTransposeWeight,
+    bias: &Tensor,
+    activation: Activation,
+) -> Result<Tensor> {
+    let [height, width, channels] = x.dims()?;
+    let weight_shape = [w.channels, w.out_channels, 2, 2];
+    if channels != w.channels || bias.shape() != [w.out_channels] {
+        let shapes = [x.shape(), &weight_shape, bias.shape()];
+        return Err(Error::shape("conv_transpose", "map, weight and bias do not fit", shapes));
+    }
+    w.weight.check_device("conv_transpose", &[x, bias])?;
+    let shape = Shape { height, width, channels, out_channels: w.out_channels };
+    let _trace = trace::op("conv_transpose", shape.flops(), [x.shape(), &weight_shape]);
+    let x = x.contiguous()?;
+    let (input, bias) = (values(&x)?, values(bias)?);
+    let out_shape = [2 * height, 2 * width, w.out_channels];
+    Tensor::build(x.device(), &out_shape, |backend, out| match (&w.weight.form, backend) {
+        (Form::Plain(w), _) => reference::run(&shape, input, &w.value, bias, activation, out),
+        (Form::Packed(w), Backend::Cpu(isa)) => cpu::run(isa, &shape, input, &w.value, bias, activation, out),
+        (Form::Packed(_), Backend::Reference) | (Form::Shapes, _) => unreachable!("one device has one form"),
+    })
+}

@@ -1,0 +1,129 @@
+//! Matrix products: linear layers, and activations with activations.
+
+use super::prepared::{Form, Prepared};
+use super::{Activation, same_device, values};
+use crate::{Backend, Device, Error, Result, Tensor, trace};
+use sam3i_kernels::matmul::cpu::Packed;
+use sam3i_kernels::matmul::{Epilogue, cpu, flops, reference};
+
+/// The weight of a linear layer, prepared for its device.
+pub struct Matrix {
+    n: usize,
+    k: usize,
+    weight: Prepared<Packed>,
+}
+
+impl Matrix {
+    /// Prepares a row-major `[n, k]` weight (`n` output channels, `k` input channels).
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if `values` are not `n * k` numbers; on the shape-only device they may be none.
+    pub fn new(device: &Device, n: usize, k: usize, values: Vec<f32>) -> Result<Self> {
+        if values.len() != n * k && !(device.is_shapes_only() && values.is_empty()) {
+            return Err(Error::shape(
+                "matrix",
+                format!("{} values for this weight", values.len()),
+                [&[n, k][..]],
+            ));
+        }
+        let weight = Prepared::new(device, values, |isa, w| Packed::new(isa, n, k, w), Packed::bytes);
+        Ok(Self { n, k, weight })
+    }
+
+    /// Output channels.
+    #[must_use]
+    pub fn outputs(&self) -> usize {
+        self.n
+    }
+
+    /// Input channels.
+    #[must_use]
+    pub fn inputs(&self) -> usize {
+        self.k
+    }
+}
+
+/// What a linear layer does besides its product.
+#[derive(Clone, Copy, Default)]
+pub struct LinearOptions<'a> {
+    /// Added to every row, `[n]`.
+    pub bias: Option<&'a Tensor>,
+    /// Applied after the bias.
+    pub activation: Activation,
+    /// Added last; has the shape of the result.
+    pub residual: Option<&'a Tensor>,
+}
+
+/// `activation(x wᵀ + bias) + residual` over the last axis of `x`.
+///
+/// # Shapes
+/// `x [.., k]`, `w [n, k]`, `bias [n]`, `residual [.., n]` to `[.., n]`.
+///
+/// # Errors
+/// [`Error::Shape`], [`Error::DeviceMismatch`], [`Error::DType`].
+pub fn linear(x: &Tensor, w: &Matrix, options: LinearOptions) -> Result<Tensor> {
+    let weight_shape = [w.n, w.k];
+    if x.last_dim() != w.k || x.shape().is_empty() {
+        let problem = format!("the last axis must have {} channels", w.k);
+        return Err(Error::shape("linear", problem, [x.shape(), &weight_shape]));
+    }
+    let mut shape = x.shape().to_vec();
+    shape[x.shape().len() - 1] = w.n;
+    check_options(&options, &shape, w.n)?;
+    let operands: Vec<&Tensor> = [x].into_iter().chain(options.bias).chain(options.residual).collect();
+    w.weight.check_device("linear", &operands)?;
+    let rows = shape[..shape.len() - 1].iter().product();
+    let _trace = trace::op("linear", flops(rows, w.n, w.k), [x.shape(), &weight_shape]);
+
+    let x = x.contiguous()?;
+    let residual = options.residual.map(Tensor::contiguous).transpose()?;
+    let input = values(&x)?;
+    let epilogue = Epilogue {
+        bias: options.bias.map(values).transpose()?,
+        activation: options.activation,
+        residual: residual.as_ref().map(values).transpose()?,
+    };
+    Tensor::build(x.device(), &shape, |backend, out| match (&w.weight.form, backend) {
+        (Form::Plain(w), _) => reference::run(x.last_dim(), input, &w.value, &epilogue, out),
+        (Form::Packed(w), Backend::Cpu(isa)) => cpu::run(isa, input, &w.value, &epilogue, out),
+        (Form::Packed(_), Backend::Reference) | (Form::Shapes, _) => unreachable!("one device has one form"),
+    })
+}
+
+fn check_options(options: &LinearOptions, shape: &[usize], n: usize) -> Result<()> {
+    if let Some(bias) = options.bias.filter(|b| b.shape() != [n]) {
+        return Err(Error::shape("linear", format!("the bias must have {n} values"), [bias.shape()]));
+    }
+    if let Some(residual) = options.residual.filter(|r| r.shape() != shape) {
+        return Err(Error::shape(
+            "linear",
+            "the residual must have the result's shape",
+            [residual.shape(), shape],
+        ));
+    }
+    Ok(())
+}
+
+/// `a bᵀ` of two activations.
+///
+/// # Shapes
+/// `a [m, k]`, `b [n, k]` to `[m, n]`.
+///
+/// # Errors
+/// [`Error::Shape`], [`Error::DeviceMismatch`], [`Error::DType`].
+pub fn matmul_transposed(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    same_device("matmul", &[a, b])?;
+    let shapes = [a.shape(), b.shape()];
+    let ([m, k], [n, b_k]) = (a.dims()?, b.dims()?);
+    if k != b_k {
+        return Err(Error::shape("matmul", "the inner axes differ", shapes));
+    }
+    let _trace = trace::op("matmul", flops(m, n, k), shapes);
+    let (a, b) = (a.contiguous()?, b.contiguous()?);
+    let (left, right) = (values(&a)?, values(&b)?);
+    let epilogue = Epilogue::default();
+    Tensor::build(a.device(), &[m, n], |backend, out| match backend {
+        Backend::Reference => reference::run(k, left, right, &epilogue, out),
+        Backend::Cpu(isa) => cpu::run(isa, left, &Packed::new(isa, n, k, right), &epilogue, out),
+    })
+}

@@ -1,0 +1,54 @@
+//! Weights in the form a device's kernels want them.
+
+use crate::memory::Counted;
+use crate::{Backend, Device, Isa, Result, Tensor};
+
+/// A weight on a device: as it came, packed, or only its shape.
+pub(super) struct Prepared<P> {
+    pub device: Device,
+    pub form: Form<P>,
+}
+
+pub(super) enum Form<P> {
+    /// Row-major, as checkpoints store it: for the reference kernels.
+    Plain(Counted<Vec<f32>>),
+    /// In the layout of the fast CPU kernels, with the instruction set it is for.
+    Packed(Counted<P>),
+    /// Nothing: the device has shapes only.
+    Shapes,
+}
+
+impl<P> Prepared<P> {
+    /// Brings `values` into the form of `device`.
+    pub fn new(
+        device: &Device,
+        values: Vec<f32>,
+        pack: impl FnOnce(Isa, &[f32]) -> P + Send,
+        bytes: impl FnOnce(&P) -> usize,
+    ) -> Self
+    where
+        P: Send,
+    {
+        let form = match device.backend() {
+            None => Form::Shapes,
+            Some(Backend::Reference) => {
+                let bytes = size_of_val(values.as_slice());
+                Form::Plain(Counted::new(values, bytes, device.pool()))
+            }
+            Some(Backend::Cpu(isa)) => {
+                let packed = device.run(|| pack(isa, &values));
+                let bytes = bytes(&packed);
+                Form::Packed(Counted::new(packed, bytes, device.pool()))
+            }
+        };
+        Self { device: device.clone(), form }
+    }
+
+    /// Fails unless `operands` live where this weight does.
+    pub fn check_device(&self, op: &'static str, operands: &[&Tensor]) -> Result<()> {
+        super::same_device(op, operands)?;
+        let Some(first) = operands.first().filter(|t| t.device() != &self.device) else { return Ok(()) };
+        let devices = format!("{}, weight on {}", first.device(), self.device);
+        Err(crate::Error::DeviceMismatch { op, devices })
+    }
+}

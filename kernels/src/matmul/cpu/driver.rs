@@ -1,0 +1,185 @@
+//! The loops around the register tile, shared by the matrix product and the convolutions.
+
+use super::epilogue::{accumulate, finish};
+use super::micro::{self, LARGEST, Left, Tile};
+use super::pack::{LeftRows, Packed};
+use crate::isa::Isa;
+use crate::matmul::Epilogue;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// The longest block of `k`, see the module's notes on sizes.
+const K_BLOCK: usize = 1024;
+/// Full tiles in a task's block of rows.
+const TILES_A_TASK: usize = 10;
+/// Flops below which a product is not split.
+const SERIAL_FLOPS: usize = 1 << 18;
+
+/// Where row `i` of the product goes.
+#[derive(Clone, Copy)]
+pub(crate) enum RowMap {
+    /// Row `i` of the output.
+    InOrder,
+    /// Row `i` is pixel `(y, x)` of a `width` wide map and goes to pixel `(2y + dy, 2x + dx)` of one twice as wide.
+    Doubled { width: usize, dy: usize, dx: usize },
+}
+
+impl RowMap {
+    fn row(self, i: usize) -> usize {
+        match self {
+            Self::InOrder => i,
+            Self::Doubled { width, dy, dx } => (2 * (i / width) + dy) * 2 * width + 2 * (i % width) + dx,
+        }
+    }
+}
+
+/// The output of a product: rows of `n` values.
+pub(crate) struct Output<'a> {
+    pub values: &'a mut [f32],
+    pub map: RowMap,
+}
+
+/// The output as tasks share it: each writes rows and columns of its own.
+#[derive(Clone, Copy)]
+struct Shared {
+    start: *mut f32,
+    len: usize,
+    n: usize,
+    map: RowMap,
+}
+
+// SAFETY: `Shared` is only used by `product`, whose tasks write disjoint parts.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    /// Columns of row `i` of the product.
+    ///
+    /// # Safety
+    /// No other live slice may hold any of these columns of this row.
+    #[allow(clippy::mut_from_ref)]
+    unsafe fn columns(&self, i: usize, columns: Range<usize>) -> &mut [f32] {
+        let start = self.map.row(i) * self.n + columns.start;
+        assert!(columns.end <= self.n && start + columns.len() <= self.len);
+        // SAFETY: the range was checked to lie inside the output; the caller vouches for exclusiveness.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(start), columns.len()) }
+    }
+}
+
+/// `out = activation(a wᵀ + bias) + residual` for `m` rows of any source.
+pub(crate) fn product(
+    isa: Isa,
+    a: &impl LeftRows,
+    m: usize,
+    w: &Packed,
+    epilogue: &Epilogue,
+    out: &mut Output,
+) {
+    assert_eq!(w.columns(), micro::columns(isa), "the weight was packed for another instruction set");
+    if m == 0 || w.n() == 0 {
+        return;
+    }
+    let shared = Shared { start: out.values.as_mut_ptr(), len: out.values.len(), n: w.n(), map: out.map };
+    let tasks = split(isa, m, w);
+    let one = |(rows, panels): &(Range<usize>, Range<usize>)| {
+        // Tasks are disjoint in rows or in columns, and `out` is borrowed until all have ended.
+        task(isa, a, rows.clone(), w, panels.clone(), epilogue, &shared);
+    };
+    match tasks.as_slice() {
+        [only] => one(only),
+        many => many.par_iter().with_max_len(1).for_each(one),
+    }
+}
+
+/// Cuts the product into blocks of rows, and of columns where there are too few rows to go round.
+fn split(isa: Isa, m: usize, w: &Packed) -> Vec<(Range<usize>, Range<usize>)> {
+    let threads = rayon::current_num_threads();
+    let (tile_rows, panels) = (micro::rows(isa), w.panel_count());
+    let small = 2 * m * w.n() * w.k() < SERIAL_FLOPS;
+    let blocks = if small { 1 } else { m.div_ceil(tile_rows * TILES_A_TASK).next_multiple_of(threads) };
+    let rows_per_block = m.div_ceil(blocks).next_multiple_of(tile_rows);
+    let row_blocks = m.div_ceil(rows_per_block);
+    let column_blocks = if small { 1 } else { (2 * threads).div_ceil(row_blocks).min(panels) };
+    let panels_per_block = if row_blocks >= 2 * threads { panels } else { panels.div_ceil(column_blocks) };
+    let rows = (0..m).step_by(rows_per_block).map(|r| r..(r + rows_per_block).min(m));
+    rows.flat_map(|r| {
+        let columns = (0..panels).step_by(panels_per_block);
+        columns.map(move |p| (r.clone(), p..(p + panels_per_block).min(panels)))
+    })
+    .collect()
+}
+
+/// One task: its rows against its panels, block of `k` by block of `k`.
+fn task(
+    isa: Isa,
+    a: &impl LeftRows,
+    rows: Range<usize>,
+    w: &Packed,
+    panels: Range<usize>,
+    epilogue: &Epilogue,
+    out: &Shared,
+) {
+    let k_blocks = w.k().div_ceil(K_BLOCK).max(1);
+    let k_block = w.k().div_ceil(k_blocks).max(1);
+    let mut packed = vec![0.0; rows.len() * k_block + 16]; // 16: room for the last whole-vector store
+    for first_k in (0..w.k().max(1)).step_by(k_block) {
+        let k = k_block.min(w.k() - first_k);
+        let tiles = tiles(rows.clone(), micro::rows(isa));
+        for tile in tiles.clone() {
+            let at = (tile.start - rows.start) * k;
+            a.pack(isa, tile.start, tile.len(), first_k, k, &mut packed[at..]);
+        }
+        let last = first_k + k == w.k();
+        for panel in panels.clone() {
+            let columns = panel * w.columns()..((panel + 1) * w.columns()).min(w.n());
+            let b = &w.panel(panel, first_k)[..k * w.columns()];
+            for tile in tiles.clone() {
+                let a = &packed[(tile.start - rows.start) * k..][..tile.len() * k];
+                let mut sums = Tile([0.0; LARGEST]);
+                micro::tile(isa, tile.len(), k, Left::Packed(a), b, &mut sums);
+                for (i, sums) in tile.zip(sums.0.chunks_exact(w.columns())) {
+                    // SAFETY: this row and these columns belong to this task alone, and no other slice of them lives.
+                    let row = unsafe { out.columns(i, columns.clone()) };
+                    accumulate(isa, first_k == 0, &sums[..row.len()], row);
+                    if last {
+                        let at = i * out.n + columns.start;
+                        let bias = epilogue.bias.map(|b| &b[columns.clone()]);
+                        let residual = epilogue.residual.map(|r| &r[at..][..columns.len()]);
+                        finish(isa, row, bias, epilogue.activation, residual);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `rows` in tiles of nearly equal height, none above `most`.
+pub(crate) fn tiles(rows: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> + Clone {
+    let count = rows.len().div_ceil(most).max(1);
+    let (start, len) = (rows.start, rows.len());
+    (0..count).map(move |t| start + t * len / count..start + (t + 1) * len / count).filter(|r| !r.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_cover_the_rows_once() {
+        for len in 0..60 {
+            let covered: Vec<usize> = tiles(5..5 + len, 14).flatten().collect();
+            assert_eq!(covered, (5..5 + len).collect::<Vec<_>>());
+            assert!(tiles(5..5 + len, 14).all(|t| t.len() <= 14));
+        }
+    }
+
+    #[test]
+    fn doubled_rows_fill_the_larger_map() {
+        let mut seen = vec![0; 4 * 6];
+        for (dy, dx) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            (0..6).for_each(|i| seen[RowMap::Doubled { width: 3, dy, dx }.row(i)] += 1);
+        }
+        assert_eq!(seen, vec![1; 24]);
+    }
+}

@@ -1,0 +1,187 @@
+//! Packing: weights into column panels once, activations into row blocks as they are used.
+
+use super::micro;
+use crate::isa::Isa;
+use rayon::prelude::*;
+
+/// A weight `[n, k]` in the layout of the register tile: panels of `columns` output channels, each `[k, columns]`,
+/// the last one filled up with zeros. It belongs to the instruction set it was packed for.
+#[derive(Debug)]
+pub struct Packed {
+    n: usize,
+    k: usize,
+    columns: usize,
+    panels: Vec<f32>,
+}
+
+impl Packed {
+    /// Packs a row-major `[n, k]` weight.
+    #[must_use]
+    pub fn new(isa: Isa, n: usize, k: usize, w: &[f32]) -> Self {
+        assert_eq!(w.len(), n * k);
+        Self::from_fn(isa, n, k, |channel, p| w[channel * k + p])
+    }
+
+    /// Packs the weight whose element `[channel, p]` is `value(channel, p)`.
+    #[must_use]
+    pub fn from_fn(isa: Isa, n: usize, k: usize, value: impl Fn(usize, usize) -> f32 + Sync) -> Self {
+        let columns = micro::columns(isa);
+        let mut panels = vec![0.0; n.div_ceil(columns) * columns * k];
+        panels.par_chunks_mut((columns * k).max(1)).enumerate().for_each(|(panel, out)| {
+            let first = panel * columns;
+            for j in 0..columns.min(n - first) {
+                for p in 0..k {
+                    out[p * columns + j] = value(first + j, p);
+                }
+            }
+        });
+        Self { n, k, columns, panels }
+    }
+
+    /// Output channels.
+    #[must_use]
+    pub fn n(&self) -> usize {
+        self.n
+    }
+
+    /// Input channels.
+    #[must_use]
+    pub fn k(&self) -> usize {
+        self.k
+    }
+
+    /// Bytes it takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of_val(self.panels.as_slice())
+    }
+
+    pub(crate) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    pub(crate) fn panel_count(&self) -> usize {
+        self.n.div_ceil(self.columns)
+    }
+
+    /// Rows `first_k ..` of a panel, `[k, columns]`.
+    pub(crate) fn panel(&self, panel: usize, first_k: usize) -> &[f32] {
+        let len = self.columns * self.k;
+        &self.panels[panel * len..][first_k * self.columns..len]
+    }
+}
+
+/// Where the rows of the left operand come from: a matrix, or a picture seen through a sliding kernel.
+pub(crate) trait LeftRows: Sync {
+    /// Writes columns `first_k .. first_k + k` of rows `first .. first + rows` as `[k, rows]`.
+    fn pack(&self, isa: Isa, first: usize, rows: usize, first_k: usize, k: usize, out: &mut [f32]);
+}
+
+/// The rows of a row-major matrix.
+pub(crate) struct MatrixRows<'a> {
+    pub values: &'a [f32],
+    pub stride: usize,
+}
+
+impl LeftRows for MatrixRows<'_> {
+    fn pack(&self, isa: Isa, first: usize, rows: usize, first_k: usize, k: usize, out: &mut [f32]) {
+        let mut slices = [&[] as &[f32]; MOST_ROWS];
+        for (i, slice) in slices[..rows].iter_mut().enumerate() {
+            *slice = &self.values[(first + i) * self.stride + first_k..][..k];
+        }
+        transpose(isa, &slices[..rows], k, out);
+    }
+}
+
+/// Rows that [`transpose`] takes at most.
+pub(crate) const MOST_ROWS: usize = 16;
+
+/// `out[p * rows + i] = from[i][p]` for `p < k`. May write up to 15 values more (where `out` is longer), so blocks are
+/// packed in rising order.
+pub(crate) fn transpose(isa: Isa, from: &[&[f32]], k: usize, out: &mut [f32]) {
+    let rows = from.len();
+    assert!(rows <= MOST_ROWS && from.iter().all(|row| row.len() >= k) && out.len() >= rows * k);
+    let mut done = 0;
+    #[cfg(target_arch = "x86_64")]
+    if let Isa::Avx512(_) = isa {
+        while done + 16 <= k && (done + 15) * rows + 16 <= out.len() {
+            // SAFETY: the token proves AVX-512; every row has 16 values from `done` on, and the last of the 16 stores
+            // ends at (done + 15) * rows + 16 <= out.len().
+            unsafe { transpose_16(from, done, out.as_mut_ptr().add(done * rows)) };
+            done += 16;
+        }
+    }
+    let _ = isa;
+    for p in done..k {
+        for (i, row) in from.iter().enumerate() {
+            out[p * rows + i] = row[p];
+        }
+    }
+}
+
+/// Transposes 16 columns of up to 16 rows; writes 16 values at each `p * rows`, the next row overwriting the excess.
+///
+/// # Safety
+/// AVX-512 F must be present; each of the up to 16 rows must hold 16 values from `first` on, and `out`
+/// `15 * rows + 16` values.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+unsafe fn transpose_16(from: &[&[f32]], first: usize, out: *mut f32) {
+    use std::arch::x86_64::*;
+    let mut x = [_mm512_setzero_ps(); 16];
+    for (register, row) in x.iter_mut().zip(from) {
+        // SAFETY: the caller vouches for 16 values of each row.
+        *register = unsafe { _mm512_loadu_ps(row.as_ptr().add(first)) };
+    }
+    // Within 128-bit lanes: pairs, then quadruples; then whole lanes across registers.
+    let mut y = [_mm512_setzero_ps(); 16];
+    for i in 0..8 {
+        y[2 * i] = _mm512_unpacklo_ps(x[2 * i], x[2 * i + 1]);
+        y[2 * i + 1] = _mm512_unpackhi_ps(x[2 * i], x[2 * i + 1]);
+    }
+    for i in 0..4 {
+        let [a, b, c, d] = [y[4 * i], y[4 * i + 1], y[4 * i + 2], y[4 * i + 3]];
+        x[4 * i] = _mm512_shuffle_ps::<0x44>(a, c);
+        x[4 * i + 1] = _mm512_shuffle_ps::<0xee>(a, c);
+        x[4 * i + 2] = _mm512_shuffle_ps::<0x44>(b, d);
+        x[4 * i + 3] = _mm512_shuffle_ps::<0xee>(b, d);
+    }
+    for i in 0..4 {
+        let (a, b) = (x[i], x[i + 4]);
+        let (c, d) = (x[i + 8], x[i + 12]);
+        let (ab_even, ab_odd) = (_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b));
+        let (cd_even, cd_odd) = (_mm512_shuffle_f32x4::<0x88>(c, d), _mm512_shuffle_f32x4::<0xdd>(c, d));
+        y[i] = _mm512_shuffle_f32x4::<0x88>(ab_even, cd_even);
+        y[i + 8] = _mm512_shuffle_f32x4::<0xdd>(ab_even, cd_even);
+        y[i + 4] = _mm512_shuffle_f32x4::<0x88>(ab_odd, cd_odd);
+        y[i + 12] = _mm512_shuffle_f32x4::<0xdd>(ab_odd, cd_odd);
+    }
+    for (p, column) in y.iter().enumerate() {
+        // SAFETY: the caller vouches for the room; stores are in rising order, so each row's excess is overwritten.
+        unsafe { _mm512_storeu_ps(out.add(p * from.len()), *column) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_transpose_is_the_plain_one() {
+        for isa in Isa::available() {
+            for rows in 1..=16 {
+                for k in [0, 1, 15, 16, 17, 40] {
+                    let from: Vec<f32> = (0..rows * k).map(|x| x as f32).collect();
+                    let slices: Vec<&[f32]> = (0..rows).map(|i| &from[i * k..][..k]).collect();
+                    let mut out = vec![-1.0; rows * k];
+                    transpose(isa, &slices, k, &mut out);
+                    for p in 0..k {
+                        for i in 0..rows {
+                            assert_eq!(out[p * rows + i], from[i * k + p], "{isa} {rows}x{k}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

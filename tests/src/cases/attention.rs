@@ -1,0 +1,93 @@
+//! Cases of attention.
+
+use super::{Case, values};
+use crate::compare::Tolerance;
+use proptest::prelude::*;
+use sam3i_engine::ops::attention::{AttentionOptions, Bias, attention};
+use sam3i_engine::{Device, Result, Tensor};
+
+/// Self-attention over the thirds of one fused `[batch, n, 3 width]`, or attention of queries to other keys.
+#[derive(Clone, Debug)]
+pub struct Attention {
+    /// Batch, heads, channels of a head.
+    pub sizes: [usize; 3],
+    /// Queries.
+    pub queries: usize,
+    /// Keys: rows and columns of a map.
+    pub map: [usize; 2],
+    /// `[batch, queries, width]`.
+    pub q: Vec<f32>,
+    /// `[batch, keys, 2 width]`: keys and values side by side.
+    pub kv: Vec<f32>,
+    /// Query `i` sees keys up to `i`.
+    pub causal: bool,
+    /// `[batch * keys]`.
+    pub padding: Option<Vec<bool>>,
+    /// What is added to the scores.
+    pub bias: CaseBias,
+}
+
+/// The bias of a case.
+#[derive(Clone, Debug)]
+pub enum CaseBias {
+    /// None.
+    None,
+    /// `[heads, queries, keys]`.
+    Full(Vec<f32>),
+    /// `[heads, queries, rows]` and `[heads, queries, columns]`.
+    Factored(Vec<f32>, Vec<f32>),
+}
+
+impl Case for Attention {
+    /// Results are averages of values up to 4. A score is a sum of up to 80 products of values up to 4 (scaled); its
+    /// f32 rounding (about 1e-5) is the relative error of a weight.
+    const TOLERANCE: Tolerance = Tolerance { absolute: 1e-4, relative: 1e-4 };
+
+    fn run(&self, device: &Device) -> Result<Tensor> {
+        let [b, heads, d] = self.sizes;
+        let (width, [rows, columns], n) = (heads * d, self.map, self.queries);
+        let q = Tensor::from_vec(device, &[b, n, width], self.q.clone())?;
+        let kv = Tensor::from_vec(device, &[b, rows * columns, 2 * width], self.kv.clone())?;
+        let tensor = |shape: [usize; 3], values: &[f32]| Tensor::from_vec(device, &shape, values.to_vec());
+        let held = match &self.bias {
+            CaseBias::None => vec![],
+            CaseBias::Full(bias) => vec![tensor([heads, n, rows * columns], bias)?],
+            CaseBias::Factored(y, x) => vec![tensor([heads, n, rows], y)?, tensor([heads, n, columns], x)?],
+        };
+        let bias = match held.as_slice() {
+            [] => Bias::None,
+            [bias] => Bias::Full(bias),
+            [rows, columns, ..] => Bias::Factored { rows, columns },
+        };
+        let options =
+            AttentionOptions { heads, causal: self.causal, key_padding: self.padding.as_deref(), bias };
+        attention(&q, &kv.narrow(2, 0, width)?, &kv.narrow(2, width, width)?, options)
+    }
+}
+
+/// Any attention: tails in queries, keys and channels, several key blocks, every kind of mask and bias.
+pub fn any_attention() -> impl Strategy<Value = Attention> {
+    let small = ([1usize..3, 1usize..4, 1usize..40], 0usize..40, [1usize..8, 1usize..12]);
+    let long = ([1usize..2, 1usize..3, 1usize..80], 1usize..20, [10usize..30, 18usize..30]);
+    prop_oneof![4 => small, 1 => long].prop_flat_map(|(sizes, queries, map)| {
+        let ([b, heads, d], keys) = (sizes, map[0] * map[1]);
+        let rows = heads * queries;
+        let padding = prop::option::of(prop::collection::vec(prop::bool::weighted(0.3), b * keys));
+        let bias = prop_oneof![
+            Just(CaseBias::None),
+            values(rows * keys).prop_map(CaseBias::Full),
+            (values(rows * map[0]), values(rows * map[1])).prop_map(|(y, x)| CaseBias::Factored(y, x)),
+        ];
+        let operands = (values(b * queries * heads * d), values(2 * b * keys * heads * d));
+        (operands, any::<bool>(), padding, bias).prop_map(move |((q, kv), causal, padding, bias)| Attention {
+            sizes,
+            queries,
+            map,
+            q,
+            kv,
+            causal,
+            padding,
+            bias,
+        })
+    })
+}

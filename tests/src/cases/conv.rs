@@ -1,0 +1,83 @@
+//! Cases of convolution and transposed convolution.
+
+use super::{Case, values};
+use crate::compare::Tolerance;
+use proptest::prelude::*;
+use sam3i_engine::ops::Activation;
+use sam3i_engine::ops::conv::{ConvWeight, conv};
+use sam3i_engine::ops::conv_transpose::{ConvTransposeWeight, conv_transpose_2x2};
+use sam3i_engine::{Device, Result, Tensor};
+
+/// A convolution.
+#[derive(Clone, Debug)]
+pub struct Conv {
+    /// Rows, columns, channels of the map.
+    pub map: [usize; 3],
+    /// Output channels, side of the kernel, step, border.
+    pub kernel: [usize; 4],
+    /// `[h, w, c]`.
+    pub x: Vec<f32>,
+    /// `[o, c, k, k]`.
+    pub w: Vec<f32>,
+    /// `[o]`.
+    pub bias: Vec<f32>,
+}
+
+impl Case for Conv {
+    /// Sums of up to 1800 products of values up to 4 in f32.
+    const TOLERANCE: Tolerance = Tolerance { absolute: 2e-3, relative: 2e-5 };
+
+    fn run(&self, device: &Device) -> Result<Tensor> {
+        let [out, side, step, border] = self.kernel;
+        let w = ConvWeight::new(device, [out, self.map[2], side, side], step, border, self.w.clone())?;
+        let bias = Tensor::from_vec(device, &[out], self.bias.clone())?;
+        conv(&Tensor::from_vec(device, &self.map, self.x.clone())?, &w, Some(&bias), Activation::Relu)
+    }
+}
+
+/// Any convolution whose kernel fits: 1 x 1, 3 x 3 with a border, patches.
+pub fn any_conv() -> impl Strategy<Value = Conv> {
+    let kernel = prop_oneof![
+        Just([1usize, 1, 0]),
+        Just([3, 1, 1]),
+        Just([14, 14, 0]),
+        Just([2, 2, 0]),
+        Just([3, 2, 2]),
+    ];
+    let map = prop_oneof![3 => [14usize..20, 14usize..20, 1usize..6], 1 => [14usize..16, 14usize..16, 30usize..140]];
+    (map, kernel, 0usize..40).prop_flat_map(|(map, [side, step, border], out)| {
+        let [h, w, c] = map;
+        let out = if side == 14 { out % 5 } else { out };
+        (values(h * w * c), values(out * c * side * side), values(out)).prop_map(move |(x, w, bias)| Conv {
+            map,
+            kernel: [out, side, step, border],
+            x,
+            w,
+            bias,
+        })
+    })
+}
+
+/// A transposed convolution.
+#[derive(Clone, Debug)]
+pub struct ConvTranspose(pub Conv);
+
+impl Case for ConvTranspose {
+    const TOLERANCE: Tolerance = Conv::TOLERANCE;
+
+    fn run(&self, device: &Device) -> Result<Tensor> {
+        let w = ConvTransposeWeight::new(device, self.0.map[2], self.0.kernel[0], self.0.w.clone())?;
+        let bias = Tensor::from_vec(device, &[self.0.kernel[0]], self.0.bias.clone())?;
+        let x = Tensor::from_vec(device, &self.0.map, self.0.x.clone())?;
+        conv_transpose_2x2(&x, &w, &bias, Activation::Gelu)
+    }
+}
+
+/// Any transposed convolution.
+pub fn any_conv_transpose() -> impl Strategy<Value = ConvTranspose> {
+    ([1usize..10, 1usize..10, 1usize..60], 0usize..40).prop_flat_map(|(map, out)| {
+        let [h, w, c] = map;
+        (values(h * w * c), values(4 * c * out), values(out))
+            .prop_map(move |(x, w, bias)| ConvTranspose(Conv { map, kernel: [out, 2, 2, 0], x, w, bias }))
+    })
+}

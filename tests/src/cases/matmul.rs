@@ -1,0 +1,82 @@
+//! Cases of linear layers and of the product of two activations.
+
+use super::{Case, values};
+use crate::compare::Tolerance;
+use proptest::prelude::*;
+use sam3i_engine::ops::Activation;
+use sam3i_engine::ops::matmul::{LinearOptions, Matrix, linear, matmul_transposed};
+use sam3i_engine::{Device, Result, Tensor};
+
+/// `activation(x wᵀ + bias) + residual`.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    /// Rows, input channels, output channels.
+    pub sizes: [usize; 3],
+    /// `[m, k]`.
+    pub x: Vec<f32>,
+    /// `[n, k]`.
+    pub w: Vec<f32>,
+    /// `[n]`.
+    pub bias: Option<Vec<f32>>,
+    /// Applied before the residual.
+    pub activation: Activation,
+    /// `[m, n]`.
+    pub residual: Option<Vec<f32>>,
+}
+
+impl Case for Linear {
+    /// Sums of up to 2100 products of values up to 4 in f32: rounding errors of about 1e-7 a term, most of which
+    /// cancel; near zero what counts is the size of the terms.
+    const TOLERANCE: Tolerance = Tolerance { absolute: 2e-3, relative: 2e-5 };
+
+    fn run(&self, device: &Device) -> Result<Tensor> {
+        let [m, k, n] = self.sizes;
+        let tensor = |shape: &[usize], values: &Option<Vec<f32>>| {
+            values.as_ref().map(|v| Tensor::from_vec(device, shape, v.clone())).transpose()
+        };
+        let (bias, residual) = (tensor(&[n], &self.bias)?, tensor(&[m, n], &self.residual)?);
+        let options =
+            LinearOptions { bias: bias.as_ref(), activation: self.activation, residual: residual.as_ref() };
+        let w = Matrix::new(device, n, k, self.w.clone())?;
+        linear(&Tensor::from_vec(device, &[m, k], self.x.clone())?, &w, options)
+    }
+}
+
+/// Rows, channels in and out that hit full tiles, tails, several blocks of `k` and several tasks.
+fn sizes() -> impl Strategy<Value = [usize; 3]> {
+    prop_oneof![
+        6 => [0usize..40, 1usize..40, 0usize..70],
+        2 => [1usize..4, 1usize..300, 1usize..300],
+        1 => [1usize..30, 1000usize..2100, 1usize..40],
+        1 => [250usize..320, 1usize..20, 1usize..50],
+    ]
+}
+
+/// Any linear layer.
+pub fn any_linear() -> impl Strategy<Value = Linear> {
+    let activation = prop::sample::select(vec![Activation::None, Activation::Relu, Activation::Gelu]);
+    (sizes(), activation, any::<bool>(), any::<bool>()).prop_flat_map(
+        |(sizes, activation, bias, residual)| {
+            let [m, k, n] = sizes;
+            let optional = |wanted: bool, len: usize| {
+                values(if wanted { len } else { 0 }).prop_map(move |v| wanted.then_some(v))
+            };
+            (values(m * k), values(n * k), optional(bias, n), optional(residual, m * n))
+                .prop_map(move |(x, w, bias, residual)| Linear { sizes, x, w, bias, activation, residual })
+        },
+    )
+}
+
+/// `a bᵀ` of two activations, the left one a column view.
+#[derive(Clone, Debug)]
+pub struct Product(pub Linear);
+
+impl Case for Product {
+    const TOLERANCE: Tolerance = Linear::TOLERANCE;
+
+    fn run(&self, device: &Device) -> Result<Tensor> {
+        let [m, k, n] = self.0.sizes;
+        let columns = Tensor::from_vec(device, &[k, m], self.0.x.clone())?;
+        matmul_transposed(&columns.permute(&[1, 0])?, &Tensor::from_vec(device, &[n, k], self.0.w.clone())?)
+    }
+}
