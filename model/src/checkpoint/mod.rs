@@ -4,6 +4,7 @@
 //! all read by [`Checkpoint`]. Opening a checkpoint reads its list of tensors and finds its sizes; values are read one
 //! tensor at a time. [`Checkpoint::check`] compares the list with what a model needs, in both directions.
 
+mod adapter_state;
 mod adapters;
 mod compare;
 mod convert;
@@ -12,16 +13,18 @@ mod infer;
 mod layout;
 mod locate;
 
+pub use adapter_state::{AdapterPart, PartState};
 pub use adapters::Adapters;
 pub use compare::{Comparison, Misshapen};
 pub use layout::{Layout, is_dead};
+pub use sam3i_engine::weights::{Container, Entry, FileDType, WeightFile};
 
 use crate::tensor_list::{NamedShape, tensor_list};
 use crate::{Config, Error, Result};
 use hf::Place;
 use layout::Meaning;
 use rayon::prelude::*;
-use sam3i_engine::weights::{FileDType, WeightFile, WeightsError};
+use sam3i_engine::weights::WeightsError;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
