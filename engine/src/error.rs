@@ -49,6 +49,9 @@ pub enum Error {
         /// The system's reason.
         reason: String,
     },
+    /// A weight file could not be read or written.
+    #[error(transparent)]
+    Weights(#[from] crate::weights::WeightsError),
 }
 
 /// `[2, 3] x [3, 4]`, for messages and the trace.

@@ -10,6 +10,7 @@ mod memory;
 pub mod ops;
 mod tensor;
 pub mod trace;
+pub mod weights;
 
 pub use device::{Backend, CpuOptions, Device};
 pub use dtype::DType;

@@ -137,6 +137,12 @@ impl Config {
         Ok(config)
     }
 
+    /// The text of a `config.json`.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("numbers, names and lists only")
+    }
+
     /// Tokens along a side of the picture.
     #[must_use]
     pub fn grid(&self) -> usize {

@@ -28,6 +28,50 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
+    /// There is no model at a path.
+    #[error("{}: no model here: {problem}", path.display())]
+    NoModel {
+        /// The path.
+        path: PathBuf,
+        /// What was looked for, and what to do.
+        problem: String,
+    },
+    /// The tensors of a weight file are not those of a SAM3 model.
+    #[error("{}: these are not the weights of a SAM3 model: {problem}", path.display())]
+    NotSam3 {
+        /// The file or directory.
+        path: PathBuf,
+        /// What it holds instead.
+        problem: String,
+    },
+    /// Tensors are missing, unexpected or of the wrong shape.
+    #[error("{}: the weights do not fit the model: {problem}\nCheck that this is the right, complete file and \
+             that its config.json belongs to it; `sam3i inspect` shows what it has.", path.display())]
+    Mismatch {
+        /// The file or directory.
+        path: PathBuf,
+        /// All of them, by kind.
+        problem: crate::checkpoint::Comparison,
+    },
+    /// A weight is infinite or not a number.
+    #[error("{}: `{name}` holds {value} at element {index}; the file is damaged or its training diverged: use \
+             another one", path.display())]
+    NotFinite {
+        /// The file or directory.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// The first such element, in row-major order.
+        index: usize,
+        /// What it is.
+        value: f32,
+    },
+}
+
+impl From<sam3i_engine::weights::WeightsError> for Error {
+    fn from(error: sam3i_engine::weights::WeightsError) -> Self {
+        Self::Engine(error.into())
+    }
 }
 
 impl Error {

@@ -1,0 +1,37 @@
+//! `sam3i convert`: any checkpoint to one .safetensors file under SAM3-I's names.
+
+use crate::args::WeightType;
+use crate::output::grouped;
+use anyhow::Result;
+use sam3i::{Checkpoint, Config};
+use std::path::PathBuf;
+
+/// Arguments of `sam3i convert`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The checkpoint: a directory, or a .pt or .safetensors file
+    #[arg(value_name = "IN")]
+    input: PathBuf,
+    /// The file to write
+    #[arg(short, long, value_name = "OUT.safetensors")]
+    output: PathBuf,
+    /// The element type to write
+    #[arg(long, value_enum, default_value = "f32")]
+    dtype: WeightType,
+    /// The model's sizes, if a config.json elsewhere has them
+    #[arg(long, value_name = "CONFIG.json")]
+    config: Option<PathBuf>,
+}
+
+/// Runs `sam3i convert`.
+pub fn run(args: &Args) -> Result<()> {
+    let config = args.config.as_deref().map(Config::read).transpose()?;
+    let checkpoint = Checkpoint::open_with(&args.input, config)?;
+    for line in checkpoint.describe() {
+        eprintln!("{line}");
+    }
+    checkpoint.convert(&args.output, args.dtype.into())?;
+    let bytes = std::fs::metadata(&args.output)?.len();
+    eprintln!("wrote {} ({} bytes)", args.output.display(), grouped(bytes));
+    Ok(())
+}

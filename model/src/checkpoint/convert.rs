@@ -1,0 +1,75 @@
+//! Writing a checkpoint as one self-describing safetensors file under SAM3-I's names.
+
+use super::Checkpoint;
+use crate::synth::{FNV_START, fnv1a64_more};
+use crate::{Error, Result};
+use sam3i_engine::weights::{FileDType, TensorSpec, write_safetensors};
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+
+/// The metadata key of the sizes, as the text of a `config.json`.
+pub(super) const CONFIG_KEY: &str = "sam3i.config";
+
+impl Checkpoint {
+    /// Writes the checkpoint to `out` in `dtype` (f32, f16 or bf16), one tensor at a time, whole or not at all.
+    ///
+    /// Dead tensors are dropped. The metadata has the sizes and where the weights come from: the names of the source
+    /// files, their size, and the hash FNV-1a (64 bits) over their bytes.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] if the checkpoint is not complete; [`Error::Io`]; [`Error::NotFinite`]; the engine's error
+    /// if a value is too large for `dtype` or the file cannot be written.
+    pub fn convert(&self, out: &Path, dtype: FileDType) -> Result<()> {
+        let expected = self.expected();
+        self.check(&expected)?;
+        self.refuse_own_files(out)?;
+        let metadata = self.provenance()?;
+        let tensors: Vec<_> =
+            expected.into_iter().map(|(name, shape)| TensorSpec { name, dtype, shape }).collect();
+        write_safetensors(out, &tensors, &metadata, |tensor| self.read(&tensor.name))
+    }
+
+    fn refuse_own_files(&self, out: &Path) -> Result<()> {
+        let Ok(target) = out.canonicalize() else { return Ok(()) };
+        let own = self.files.iter().any(|file| file.path().canonicalize().is_ok_and(|path| path == target));
+        let refusal = "this is the file the weights come from; write to another name";
+        if own { Err(Error::io(out, std::io::Error::other(refusal))) } else { Ok(()) }
+    }
+
+    fn provenance(&self) -> Result<BTreeMap<String, String>> {
+        let names = self.files.iter().filter_map(|file| file.path().file_name());
+        let names: Vec<_> = names.map(|name| name.to_string_lossy()).collect();
+        let mut hash = FNV_START;
+        for file in &self.files {
+            hash = hash_file(file.path(), hash).map_err(|e| Error::io(file.path(), e))?;
+        }
+        let bytes: u64 = self.files.iter().map(|file| file.file_bytes()).sum();
+        let entries = [
+            ("format", "sam3i".to_owned()),
+            ("sam3i.format_version", "1".to_owned()),
+            ("sam3i.writer", concat!("sam3i ", env!("CARGO_PKG_VERSION")).to_owned()),
+            (CONFIG_KEY, self.config.to_json()),
+            ("sam3i.config_source", self.config_source.name().to_owned()),
+            ("sam3i.source.files", names.join(", ")),
+            ("sam3i.source.container", self.files[0].container().to_string()),
+            ("sam3i.source.layout", self.layout.to_string()),
+            ("sam3i.source.bytes", bytes.to_string()),
+            ("sam3i.source.fnv1a64", format!("{hash:016x}")),
+        ];
+        Ok(entries.map(|(key, value)| (key.to_owned(), value)).into())
+    }
+}
+
+/// The hash carried on over a file's bytes, read anew so that the map's pages stay out of memory.
+fn hash_file(path: &Path, mut hash: u64) -> std::io::Result<u64> {
+    let mut file = std::fs::File::open(path)?;
+    let mut block = vec![0; 1 << 20];
+    loop {
+        let n = file.read(&mut block)?;
+        if n == 0 {
+            return Ok(hash);
+        }
+        hash = fnv1a64_more(hash, &block[..n]);
+    }
+}
