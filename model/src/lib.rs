@@ -2,6 +2,7 @@
 
 pub mod config;
 mod error;
+pub mod picture;
 pub mod text;
 
 pub use config::Config;
