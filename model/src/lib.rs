@@ -2,6 +2,7 @@
 
 pub mod config;
 mod error;
+pub mod mask;
 pub mod picture;
 pub mod text;
 
