@@ -66,6 +66,26 @@ pub enum Error {
         /// What it is.
         value: f32,
     },
+    /// The tokenizer cannot have these sizes.
+    #[error("not a usable tokenizer: {problem}")]
+    Tokenizer {
+        /// What is wrong.
+        problem: String,
+    },
+    /// A picture could not be read, or its bytes do not fit its size.
+    #[error("{origin}: {problem}")]
+    Picture {
+        /// The file, or where the bytes came from.
+        origin: String,
+        /// What is wrong, and what to do about it.
+        problem: String,
+    },
+    /// A run-length encoded mask is malformed.
+    #[error("not a usable run-length encoded mask: {problem}")]
+    Rle {
+        /// What is wrong.
+        problem: String,
+    },
 }
 
 impl From<sam3i_engine::weights::WeightsError> for Error {
@@ -77,5 +97,13 @@ impl From<sam3i_engine::weights::WeightsError> for Error {
 impl Error {
     pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
         Self::Io { path: path.to_owned(), source }
+    }
+
+    pub(crate) fn picture(origin: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::Picture { origin: origin.into(), problem: problem.into() }
+    }
+
+    pub(crate) fn rle(problem: impl Into<String>) -> Self {
+        Self::Rle { problem: problem.into() }
     }
 }

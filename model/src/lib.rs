@@ -3,8 +3,11 @@
 pub mod checkpoint;
 pub mod config;
 mod error;
+pub mod mask;
+pub mod picture;
 pub mod synth;
 mod tensor_list;
+pub mod text;
 
 pub use checkpoint::Checkpoint;
 pub use config::Config;

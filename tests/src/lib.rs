@@ -2,3 +2,4 @@
 
 pub mod cases;
 pub mod compare;
+pub mod goldens;
