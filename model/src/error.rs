@@ -28,6 +28,21 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
+    /// A prompt has neither words nor examples.
+    #[error("the prompt is empty: write what to look for, or give an example box")]
+    EmptyPrompt,
+    /// An example box or point cannot be used.
+    #[error("{example} {problem}")]
+    BadExample {
+        /// The example.
+        example: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The checkpoint has no weights for point prompts.
+    #[error("this checkpoint cannot take point prompts (Hugging Face files lack their weights); use boxes, or the \
+             original checkpoint")]
+    NoPointPrompts,
     /// There is no model at a path.
     #[error("{}: no model here: {problem}", path.display())]
     NoModel {

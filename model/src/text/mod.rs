@@ -1,6 +1,8 @@
 //! From a sentence to token ids: cleaning, then CLIP's byte-level BPE.
 
+pub(crate) mod adapter;
 pub mod clean;
+pub(crate) mod encoder;
 mod html;
 pub mod tokenizer;
 

@@ -1,0 +1,96 @@
+//! The fusion encoder: image tokens attend to each other and to the prompt (spec section 9).
+
+use super::PromptTokens;
+use super::adapter::Adapters;
+use crate::config::Config;
+use crate::level::Level;
+use crate::nn::{Attention, LayerNorm, Linear, Seen, add};
+use crate::weights::Weights;
+use crate::Result;
+use sam3i_engine::ops::Activation;
+use sam3i_engine::{Tensor, trace};
+
+/// `transformer.encoder`.
+pub(crate) struct FusionEncoder(Vec<Layer>);
+
+impl FusionEncoder {
+    /// `with_adapters` says whether the checkpoint has this family of adapters.
+    pub fn load(w: &Weights, config: &Config, with_adapters: bool) -> Result<Self> {
+        let layers = (0..config.enc_layers).map(|i| Layer::load(&w.at(format!("layers.{i}")), config, with_adapters));
+        layers.collect::<Result<_>>().map(Self)
+    }
+
+    /// The picture's tokens in the light of the prompt. No norm at the end.
+    ///
+    /// # Shapes
+    /// `[n, d]` tokens and positions, `[p, d]` prompt to `[n, d]`.
+    pub fn forward(
+        &self,
+        image_nc: &Tensor,
+        position_nc: &Tensor,
+        prompt: &PromptTokens,
+        level: Level,
+    ) -> Result<Tensor> {
+        let _scope = trace::scope(|| "enc");
+        let mut x_nc = image_nc.clone();
+        for (i, layer) in self.0.iter().enumerate() {
+            let _scope = trace::scope(|| format!("layer.{i}"));
+            x_nc = layer.forward(x_nc, position_nc, prompt, level)?;
+            trace::tap("", &x_nc);
+        }
+        Ok(x_nc)
+    }
+}
+
+struct Layer {
+    norm1: LayerNorm,
+    self_attn: Attention,
+    norm2: LayerNorm,
+    /// Attends to the prompt, its name notwithstanding.
+    cross_attn_image: Attention,
+    norm3: LayerNorm,
+    linear1: Linear,
+    linear2: Linear,
+    adapters: Option<Adapters>,
+}
+
+impl Layer {
+    fn load(w: &Weights, config: &Config, with_adapters: bool) -> Result<Self> {
+        let (d, heads, ffn) = (config.d_model, config.heads, config.ffn);
+        Ok(Self {
+            norm1: LayerNorm::load(&w.at("norm1"), d)?,
+            self_attn: Attention::load(&w.at("self_attn"), d, heads)?,
+            norm2: LayerNorm::load(&w.at("norm2"), d)?,
+            cross_attn_image: Attention::load(&w.at("cross_attn_image"), d, heads)?,
+            norm3: LayerNorm::load(&w.at("norm3"), d)?,
+            linear1: Linear::load(&w.at("linear1"), d, ffn)?,
+            linear2: Linear::load(&w.at("linear2"), ffn, d)?,
+            adapters: with_adapters.then(|| Adapters::load(w, config)).transpose()?,
+        })
+    }
+
+    /// Positions go to queries and keys of the self-attention, not to its values. The feed-forward result is computed
+    /// before the adapter runs and added after it.
+    fn forward(&self, x_nc: Tensor, position_nc: &Tensor, prompt: &PromptTokens, level: Level) -> Result<Tensor> {
+        let y = self.norm1.forward(&x_nc)?;
+        let placed = add(y.clone(), position_nc)?;
+        let x_nc = self.self_attn.forward_add([&placed, &placed, &y], Seen::default(), &x_nc, "self_attn")?;
+        drop((placed, y));
+
+        let y = self.norm2.forward(&x_nc)?;
+        let tokens = &prompt.tokens_nc;
+        let seen = Seen { key_padding: Some(&prompt.padding), ..Seen::default() };
+        let x_nc = self.cross_attn_image.forward_add([&y, tokens, tokens], seen, &x_nc, "cross_attn")?;
+
+        let y = self.norm3.forward(&x_nc)?;
+        let hidden = self.linear1.forward_then(&y, Activation::Relu)?;
+        match &self.adapters {
+            Some(adapters) if level != Level::Concept => {
+                let ffn = self.linear2.forward(&hidden)?;
+                trace::tap("ffn", &ffn);
+                add(adapters.route_fusion(x_nc, level)?, &ffn)
+            }
+            _ => self.linear2.forward_add(&hidden, &x_nc, "ffn"),
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! The whole model: a picture is encoded once, then asked any number of prompts.
+
+use crate::checkpoint::{Adapters, Checkpoint};
+use crate::config::Config;
+use crate::grounding::PromptTokens;
+use crate::grounding::decoder::{Decoder, Memory};
+use crate::grounding::fusion::FusionEncoder;
+use crate::grounding::geometry::{Geometry, GeometryEncoder};
+use crate::grounding::masks::SegmentationHead;
+use crate::grounding::scoring::Scoring;
+use crate::level::Level;
+use crate::neck::{Neck, Pyramid};
+use crate::picture::{ImageView, ResizeMode, normalise, resize};
+use crate::prompt::Prompt;
+use crate::segmentation::{SegmentOptions, Segmentation, Timings, instances};
+use crate::text::encoder::{TextAdapters, TextEncoder};
+use crate::text::{Tokenizer, Tokens};
+use crate::vit::Trunk;
+use crate::weights::{Recorder, Source, Weights};
+use crate::{Error, Result};
+use sam3i_engine::{Device, Tensor, ops, trace};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The caption that stands for "the examples say it all" (spec section 4.2).
+const EXAMPLES_CAPTION: &str = "visual";
+/// Prompts whose text features are kept.
+const TEXT_CACHE: usize = 256;
+
+/// A SAM3-I model on a device.
+///
+/// Its methods take `&self`; it can be shared by threads. The text encoder and each level's adapters are read when a
+/// prompt first needs them.
+pub struct Model {
+    checkpoint: Arc<Checkpoint>,
+    device: Device,
+    tokenizer: Tokenizer,
+    trunk: Trunk,
+    neck: Neck,
+    geometry: GeometryEncoder,
+    fusion: FusionEncoder,
+    decoder: Decoder,
+    scoring: Scoring,
+    head: SegmentationHead,
+    text: Lazy<TextEncoder>,
+    text_adapters: [Lazy<TextAdapters>; 3],
+    text_cache: Mutex<HashMap<(Vec<u32>, Level), Tensor>>,
+}
+
+/// A picture the model has looked at. Cheap to clone: clones share their tensors.
+#[derive(Clone)]
+pub struct ImageEmbedding {
+    pyramid: Pyramid,
+    width: usize,
+    height: usize,
+    preprocess: Duration,
+    encode: Duration,
+}
+
+impl ImageEmbedding {
+    /// Width of the picture, in pixels.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Height of the picture, in pixels.
+    #[must_use]
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// How long resizing and normalising took.
+    #[must_use]
+    pub fn preprocess_time(&self) -> Duration {
+        self.preprocess
+    }
+
+    /// How long the ViT and the neck took.
+    #[must_use]
+    pub fn encode_time(&self) -> Duration {
+        self.encode
+    }
+}
+
+/// Something that is loaded when it is first needed.
+struct Lazy<T>(Mutex<Option<Arc<T>>>);
+
+impl<T> Default for Lazy<T> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<T> Lazy<T> {
+    fn get_or_load(&self, load: impl FnOnce() -> Result<T>) -> Result<Arc<T>> {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(loaded) = &*slot {
+            return Ok(loaded.clone());
+        }
+        let loaded = Arc::new(load()?);
+        *slot = Some(loaded.clone());
+        Ok(loaded)
+    }
+}
+
+/// A checkpoint as the graph reads it.
+struct FromCheckpoint(Arc<Checkpoint>);
+
+impl Source for FromCheckpoint {
+    fn read(&self, name: &str, _: &[usize]) -> Result<Vec<f32>> {
+        self.0.read(name) // shapes were compared before anything is read
+    }
+
+    fn read_rows(&self, name: &str, rows: &[usize]) -> Result<Vec<f32>> {
+        self.0.read_rows(name, rows)
+    }
+}
+
+/// Where the text encoder's weights are.
+fn text_weights(w: &Weights) -> Weights {
+    w.at("backbone.language_backbone")
+}
+
+/// The names and shapes of all tensors a model of these sizes reads.
+///
+/// # Errors
+/// [`Error::Config`] if the sizes do not fit together.
+pub fn required_tensors(
+    config: &Config,
+    adapters: Adapters,
+    point_prompts: bool,
+) -> Result<Vec<(String, Vec<usize>)>> {
+    config.check().map_err(|problem| Error::Config { origin: config.name.clone(), problem })?;
+    let recorder = Arc::new(Recorder::default());
+    let w = Weights::new(recorder.clone(), &Device::shapes_only());
+    Parts::load(&w, config, adapters, point_prompts)?;
+    TextEncoder::load(&text_weights(&w), config)?;
+    for level in Level::ALL.into_iter().filter(|_| adapters.text) {
+        TextAdapters::load(&text_weights(&w), config, level)?;
+    }
+    let mut tensors = recorder.tensors();
+    tensors.sort();
+    tensors.dedup(); // a weight that is looked at before it is loaded is asked for twice
+    Ok(tensors)
+}
+
+/// What is loaded at once.
+struct Parts {
+    trunk: Trunk,
+    neck: Neck,
+    geometry: GeometryEncoder,
+    fusion: FusionEncoder,
+    decoder: Decoder,
+    scoring: Scoring,
+    head: SegmentationHead,
+}
+
+impl Parts {
+    fn load(w: &Weights, config: &Config, adapters: Adapters, point_prompts: bool) -> Result<Self> {
+        Ok(Self {
+            trunk: Trunk::load(&w.at("backbone.vision_backbone.trunk"), config)?,
+            neck: Neck::load(&w.at("backbone.vision_backbone.convs"), config)?,
+            geometry: GeometryEncoder::load(&w.at("geometry_encoder"), config, point_prompts)?,
+            fusion: FusionEncoder::load(&w.at("transformer.encoder"), config, adapters.fusion)?,
+            decoder: Decoder::load(&w.at("transformer.decoder"), config, adapters.decoder)?,
+            scoring: Scoring::load(&w.at("dot_prod_scoring"), config)?,
+            head: SegmentationHead::load(&w.at("segmentation_head"), config, adapters.mask_predictors)?,
+        })
+    }
+}
+
+impl Model {
+    /// Loads the model at `path` (see [`Checkpoint::open`]) onto a device.
+    ///
+    /// # Errors
+    /// Those of [`Checkpoint::open`] and [`Model::from_checkpoint`].
+    pub fn load(path: &Path, device: &Device) -> Result<Self> {
+        Self::from_checkpoint(Checkpoint::open(path)?, device)
+    }
+
+    /// Loads an opened checkpoint onto a device. Nothing is loaded unless every tensor is there with its right shape.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] with every missing, unexpected and misshapen tensor; [`Error::NotFinite`].
+    pub fn from_checkpoint(checkpoint: Checkpoint, device: &Device) -> Result<Self> {
+        let (config, adapters) = (checkpoint.config().clone(), checkpoint.adapters());
+        let points = checkpoint.point_prompts();
+        checkpoint.check(&required_tensors(&config, adapters, points)?)?;
+        let checkpoint = Arc::new(checkpoint);
+        let w = Weights::new(Arc::new(FromCheckpoint(checkpoint.clone())), device);
+        let parts = Parts::load(&w, &config, adapters, points)?;
+        Ok(Self {
+            device: device.clone(),
+            tokenizer: Tokenizer::new(config.text.vocab, config.text.ctx)?,
+            trunk: parts.trunk,
+            neck: parts.neck,
+            geometry: parts.geometry,
+            fusion: parts.fusion,
+            decoder: parts.decoder,
+            scoring: parts.scoring,
+            head: parts.head,
+            text: Lazy::default(),
+            text_adapters: Default::default(),
+            text_cache: Mutex::default(),
+            checkpoint,
+        })
+    }
+
+    /// The sizes of the model.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        self.checkpoint.config()
+    }
+
+    /// The checkpoint it was loaded from.
+    #[must_use]
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// The device it runs on.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The tokens of a sentence, and whether they had to be cut.
+    #[must_use]
+    pub fn tokenize(&self, text: &str) -> Tokens {
+        self.tokenizer.encode(text)
+    }
+
+    /// Looks at a picture: resize, normalise, ViT, neck. Needed once for any number of prompts.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] if the device fails.
+    pub fn encode_image(&self, picture: &ImageView, mode: ResizeMode) -> Result<ImageEmbedding> {
+        let start = Instant::now();
+        let side = self.config().image_size;
+        let resized = resize(picture, side, side, mode)?;
+        let pixels_hwc = Tensor::from_vec(&self.device, &[side, side, 3], normalise(&resized.view()))?;
+        trace::tap("image.pixel_values", &pixels_hwc);
+        let preprocess = start.elapsed();
+
+        let start = Instant::now();
+        let features_hwc = self.trunk.forward(&pixels_hwc)?;
+        let pyramid = self.neck.forward(&features_hwc)?;
+        let encode = start.elapsed();
+        Ok(ImageEmbedding { pyramid, width: picture.width(), height: picture.height(), preprocess, encode })
+    }
+
+    /// Everything in the picture that the prompt means, best first.
+    ///
+    /// A prompt of examples alone runs at the concept level, whatever level it names.
+    ///
+    /// # Errors
+    /// [`Error::EmptyPrompt`], [`Error::BadExample`], [`Error::NoPointPrompts`], [`Error::Engine`].
+    pub fn segment(
+        &self,
+        image: &ImageEmbedding,
+        prompt: &Prompt,
+        options: &SegmentOptions,
+    ) -> Result<Segmentation> {
+        let geometry = prompt.geometry(image.width, image.height)?;
+        let (caption, level) = match &prompt.text {
+            Some(text) => (text.as_str(), prompt.level),
+            None => (EXAMPLES_CAPTION, Level::Concept),
+        };
+        let tokens = self.tokenize(caption);
+        let mut timings = Timings::default();
+
+        let start = Instant::now();
+        let text_nc = self.encode_text(&tokens, level)?;
+        timings.text = start.elapsed();
+
+        let start = Instant::now();
+        let grounded = self.ground(image, text_nc, &tokens, &geometry, level)?;
+        timings.grounding = start.elapsed();
+
+        let start = Instant::now();
+        let kept = options.keep(&grounded.scores);
+        let logits = self.masks(image, &grounded, &kept, level)?;
+        let instances = instances(&grounded, &kept, logits.as_ref(), [image.width, image.height], options)?;
+        timings.masks = start.elapsed();
+
+        let presence = grounded.presence;
+        Ok(Segmentation { level, presence, tokens: tokens.used, truncated: tokens.truncated, instances, timings })
+    }
+
+    /// The features of a tokenised sentence, `[ctx, d]`; kept for the next time.
+    fn encode_text(&self, tokens: &Tokens, level: Level) -> Result<Tensor> {
+        let key = (tokens.ids.clone(), level);
+        let cache = || self.text_cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(features) = cache().get(&key).filter(|_| !trace::wants_tensors()) {
+            return Ok(features.clone());
+        }
+        let source = Arc::new(FromCheckpoint(self.checkpoint.clone()));
+        let w = text_weights(&Weights::new(source, &self.device));
+        let encoder = self.text.get_or_load(|| TextEncoder::load(&w, self.config()))?;
+        let adapters = self.text_adapters[level as usize].get_or_load(|| {
+            let level = if self.checkpoint.adapters().text { level } else { Level::Concept };
+            TextAdapters::load(&w, self.config(), level)
+        })?;
+        let features = encoder.forward(&tokens.ids, &adapters)?;
+        let mut cache = cache();
+        if cache.len() >= TEXT_CACHE {
+            cache.clear();
+        }
+        cache.insert(key, features.clone());
+        Ok(features)
+    }
+
+    /// Geometry, fusion, decoder, scores.
+    fn ground(
+        &self,
+        image: &ImageEmbedding,
+        text_nc: Tensor,
+        tokens: &Tokens,
+        geometry: &Geometry,
+        level: Level,
+    ) -> Result<Grounded> {
+        let pyramid = &image.pyramid;
+        let geometry_nc = self.geometry.forward(geometry, pyramid)?;
+        let mut padding = tokens.padding.clone();
+        padding.resize(padding.len() + geometry_nc.shape()[0], false);
+        let tokens_nc = ops::concat::concat(&[&text_nc, &geometry_nc], 0)?;
+        trace::tap("prompt", &tokens_nc);
+        let prompt = PromptTokens { tokens_nc, padding };
+
+        let [h, w, d] = pyramid.coarse_hwc.dims()?;
+        let image_nc = pyramid.coarse_hwc.reshape(&[h * w, d])?;
+        let fused_nc = self.fusion.forward(&image_nc, &pyramid.position_nc, &prompt, level)?;
+        let memory = Memory { image_nc: &fused_nc, position_nc: &pyramid.position_nc, prompt: &prompt, level };
+        let decoded = self.decoder.forward(memory)?;
+        let logits = self.scoring.forward(&decoded.queries_qc, &prompt)?;
+        trace::tap("out.pred_logits", &logits);
+        trace::tap("out.presence_logit", &decoded.presence);
+        trace::tap("out.pred_boxes", &decoded.boxes_cxcywh);
+
+        let presence = sigmoid(decoded.presence.to_vec()?[0]);
+        Ok(Grounded {
+            scores: logits.to_vec()?.into_iter().map(|logit| sigmoid(logit) * presence).collect(),
+            boxes_cxcywh: decoded.boxes_cxcywh.to_vec()?.chunks_exact(4).map(|b| [b[0], b[1], b[2], b[3]]).collect(),
+            presence,
+            queries_qc: decoded.queries_qc,
+            fused_nc,
+            prompt,
+        })
+    }
+
+    /// The mask logits of the kept queries, `[kept, 4g, 4g]`; `None` if there are none.
+    fn masks(&self, image: &ImageEmbedding, grounded: &Grounded, kept: &[usize], level: Level) -> Result<Option<Tensor>> {
+        if kept.is_empty() && !trace::wants_tensors() {
+            return Ok(None);
+        }
+        let features = self.head.pixel_features(&grounded.fused_nc, &grounded.prompt, &image.pyramid)?;
+        if trace::wants_tensors() {
+            let logits = self.head.mask_logits(&grounded.queries_qc, &features, level)?;
+            trace::tap("out.pred_masks", &logits);
+        }
+        if kept.is_empty() {
+            return Ok(None);
+        }
+        let rows: Vec<u32> = kept.iter().map(|&query| query as u32).collect();
+        let queries_qc = ops::embedding::embedding(&grounded.queries_qc, &rows)?;
+        self.head.mask_logits(&queries_qc, &features, level).map(Some)
+    }
+}
+
+/// What the decoder and the scoring say, in host memory, and what the masks are made from.
+pub(crate) struct Grounded {
+    pub scores: Vec<f32>,
+    pub boxes_cxcywh: Vec<[f32; 4]>,
+    pub presence: f32,
+    queries_qc: Tensor,
+    fused_nc: Tensor,
+    prompt: PromptTokens,
+}
+
+fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + (-x).exp())
+}

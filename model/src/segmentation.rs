@@ -1,0 +1,177 @@
+//! From queries to answers: which are kept, their boxes and masks at the picture's size (spec section 15).
+
+use crate::Result;
+use crate::level::Level;
+use crate::mask::{Mask, Rle};
+use crate::model::Grounded;
+use sam3i_engine::{Tensor, ops};
+use std::time::Duration;
+
+/// What counts as an answer.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct SegmentOptions {
+    /// Queries with a score above this are kept.
+    pub threshold: f32,
+    /// Pixels with a probability above this belong to a mask.
+    pub mask_threshold: f32,
+    /// Keep at most this many, best first.
+    pub top_k: Option<usize>,
+    /// Drop masks of fewer pixels.
+    pub min_area: usize,
+}
+
+impl Default for SegmentOptions {
+    fn default() -> Self {
+        Self { threshold: 0.5, mask_threshold: 0.5, top_k: None, min_area: 0 }
+    }
+}
+
+impl SegmentOptions {
+    /// Keeps queries with a score above this.
+    #[must_use]
+    pub fn threshold(mut self, threshold: f32) -> Self {
+        self.threshold = threshold;
+        self
+    }
+
+    /// Gives pixels with a probability above this to a mask.
+    #[must_use]
+    pub fn mask_threshold(mut self, threshold: f32) -> Self {
+        self.mask_threshold = threshold;
+        self
+    }
+
+    /// Keeps at most this many, best first.
+    #[must_use]
+    pub fn top_k(mut self, most: usize) -> Self {
+        self.top_k = Some(most);
+        self
+    }
+
+    /// Drops masks of fewer pixels.
+    #[must_use]
+    pub fn min_area(mut self, pixels: usize) -> Self {
+        self.min_area = pixels;
+        self
+    }
+
+    /// The queries that are kept, best score first, ties by query.
+    pub(crate) fn keep(&self, scores: &[f32]) -> Vec<usize> {
+        let mut kept: Vec<usize> = (0..scores.len()).filter(|&q| scores[q] > self.threshold).collect();
+        kept.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(a.cmp(&b)));
+        kept.truncate(self.top_k.unwrap_or(usize::MAX));
+        kept
+    }
+
+    /// The logit a mask's pixel must be above.
+    fn mask_logit(&self) -> f32 {
+        let p = f64::from(self.mask_threshold);
+        (p / (1.0 - p)).ln() as f32
+    }
+}
+
+/// The answer to a prompt.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Segmentation {
+    /// The level it ran at.
+    pub level: Level,
+    /// How sure the model is that the picture shows anything that is meant, 0 to 1.
+    pub presence: f32,
+    /// Tokens of the sentence, start and end included, before any cut.
+    pub tokens: usize,
+    /// Whether the sentence was longer than the model reads.
+    pub truncated: bool,
+    /// What was found, best first.
+    pub instances: Vec<Instance>,
+    /// How long the stages took.
+    pub timings: Timings,
+}
+
+/// Time spent on a prompt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Timings {
+    /// Text encoder (next to nothing for a sentence seen before).
+    pub text: Duration,
+    /// Geometry, fusion, decoder, scores.
+    pub grounding: Duration,
+    /// Pixel features, mask logits, masks at the picture's size.
+    pub masks: Duration,
+}
+
+/// One thing that was found.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Instance {
+    /// The query that found it.
+    pub query: usize,
+    /// How well it matches, 0 to 1.
+    pub score: f32,
+    /// `x0, y0, x1, y1` in pixels of the picture, not clipped to it.
+    pub box_xyxy: [f32; 4],
+    /// Pixels of the mask.
+    pub area: usize,
+    /// The mask at the picture's size, in COCO's run-length code.
+    pub rle: Rle,
+}
+
+impl Instance {
+    /// The mask at the picture's size, one byte a pixel.
+    ///
+    /// # Errors
+    /// Never for an instance the model made.
+    pub fn mask(&self) -> Result<Mask> {
+        self.rle.decode()
+    }
+}
+
+/// The kept queries as instances; `logits [kept, h, w]`.
+pub(crate) fn instances(
+    grounded: &Grounded,
+    kept: &[usize],
+    logits: Option<&Tensor>,
+    size: [usize; 2],
+    options: &SegmentOptions,
+) -> Result<Vec<Instance>> {
+    let Some(logits) = logits else { return Ok(Vec::new()) };
+    let [width, height] = size;
+    let mut found = Vec::with_capacity(kept.len());
+    for (i, &query) in kept.iter().enumerate() {
+        let one = logits.narrow(0, i, 1)?;
+        let bits = ops::resize::bilinear_threshold(&one, height, width, options.mask_logit())?;
+        let mask = Mask::new(width, height, bits)?;
+        let area = mask.area();
+        if area < options.min_area {
+            continue;
+        }
+        let box_xyxy = to_pixels(grounded.boxes_cxcywh[query], size);
+        found.push(Instance { query, score: grounded.scores[query], box_xyxy, area, rle: mask.to_rle()? });
+    }
+    Ok(found)
+}
+
+/// `cx, cy, w, h` in fractions to `x0, y0, x1, y1` in pixels.
+fn to_pixels([cx, cy, w, h]: [f32; 4], [width, height]: [usize; 2]) -> [f32; 4] {
+    let (width, height) = (width as f32, height as f32);
+    [(cx - 0.5 * w) * width, (cy - 0.5 * h) * height, (cx + 0.5 * w) * width, (cy + 0.5 * h) * height]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kept_queries_are_sorted_by_score_then_query() {
+        let options = SegmentOptions::default();
+        assert_eq!(options.keep(&[0.5, 0.6, 0.9, 0.6, f32::NAN]), [2, 1, 3]);
+        assert_eq!(options.top_k(1).keep(&[0.5, 0.6, 0.9]), [2]);
+    }
+
+    #[test]
+    fn half_probability_is_logit_zero() {
+        assert_eq!(SegmentOptions::default().mask_logit(), 0.0);
+        assert_eq!(SegmentOptions::default().mask_threshold(1.0).mask_logit(), f32::INFINITY);
+    }
+}
