@@ -12,6 +12,7 @@
 //! * `cpu::run` takes an [`isa::Isa`], the proof of what this processor can do, and splits its work over the
 //!   rayon pool it is called in. Its result does not depend on the number of threads.
 
+pub mod copy;
 pub mod isa;
 pub mod math;
 pub mod parallel;

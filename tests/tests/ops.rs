@@ -7,6 +7,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
+    fn copy_agrees_with_the_reference(case in cases::copy::any_copy()) {
+        check(&case);
+    }
+
+    #[test]
     fn softmax_agrees_with_the_reference(case in cases::softmax::any_softmax()) {
         check(&case);
     }
