@@ -13,6 +13,7 @@
 //!   rayon pool it is called in. Its result does not depend on the number of threads.
 
 pub mod copy;
+pub mod elementwise;
 pub mod isa;
 pub mod math;
 pub mod parallel;

@@ -7,12 +7,22 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
+    fn add_sub_and_mul_agree_with_the_reference(case in cases::elementwise::any_binary()) {
+        check(&case);
+    }
+
+    #[test]
     fn copy_agrees_with_the_reference(case in cases::copy::any_copy()) {
         check(&case);
     }
 
     #[test]
     fn softmax_agrees_with_the_reference(case in cases::softmax::any_softmax()) {
+        check(&case);
+    }
+
+    #[test]
+    fn unary_functions_agree_with_the_reference(case in cases::elementwise::any_unary()) {
         check(&case);
     }
 }

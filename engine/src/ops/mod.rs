@@ -5,6 +5,7 @@
 //! contiguous first) and its result is a new contiguous `f32` tensor.
 
 pub mod copy;
+pub mod elementwise;
 pub mod softmax;
 
 use crate::{Backend, DType, Error, Result, Tensor};

@@ -1,6 +1,7 @@
 //! One list of cases per op: it drives the property test on every backend and the benches.
 
 pub mod copy;
+pub mod elementwise;
 pub mod form;
 pub mod softmax;
 
