@@ -14,7 +14,9 @@
 
 pub mod copy;
 pub mod elementwise;
+pub mod group_norm;
 pub mod isa;
+pub mod layer_norm;
 pub mod math;
 pub mod parallel;
 pub mod softmax;

@@ -17,6 +17,16 @@ proptest! {
     }
 
     #[test]
+    fn group_norm_agrees_with_the_reference(case in cases::group_norm::any_group_norm()) {
+        check(&case);
+    }
+
+    #[test]
+    fn layer_norm_agrees_with_the_reference(case in cases::layer_norm::any_layer_norm()) {
+        check(&case);
+    }
+
+    #[test]
     fn softmax_agrees_with_the_reference(case in cases::softmax::any_softmax()) {
         check(&case);
     }

@@ -6,6 +6,8 @@
 
 pub mod copy;
 pub mod elementwise;
+pub mod group_norm;
+pub mod layer_norm;
 pub mod softmax;
 
 use crate::{Backend, DType, Error, Result, Tensor};

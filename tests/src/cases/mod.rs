@@ -3,6 +3,8 @@
 pub mod copy;
 pub mod elementwise;
 pub mod form;
+pub mod group_norm;
+pub mod layer_norm;
 pub mod softmax;
 
 use crate::compare::{Tolerance, assert_close};
