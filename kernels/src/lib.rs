@@ -19,4 +19,6 @@ pub mod isa;
 pub mod layer_norm;
 pub mod math;
 pub mod parallel;
+pub mod rope;
 pub mod softmax;
+pub mod window;

@@ -27,6 +27,21 @@ proptest! {
     }
 
     #[test]
+    fn merge_agrees_with_the_reference(case in cases::window::any_merge()) {
+        check(&case);
+    }
+
+    #[test]
+    fn partition_agrees_with_the_reference(case in cases::window::any_partition()) {
+        check(&case);
+    }
+
+    #[test]
+    fn rope_agrees_with_the_reference(case in cases::rope::any_rope()) {
+        check(&case);
+    }
+
+    #[test]
     fn softmax_agrees_with_the_reference(case in cases::softmax::any_softmax()) {
         check(&case);
     }

@@ -8,7 +8,9 @@ pub mod copy;
 pub mod elementwise;
 pub mod group_norm;
 pub mod layer_norm;
+pub mod rope;
 pub mod softmax;
+pub mod window;
 
 use crate::{Backend, DType, Error, Result, Tensor};
 

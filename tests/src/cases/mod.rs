@@ -5,7 +5,9 @@ pub mod elementwise;
 pub mod form;
 pub mod group_norm;
 pub mod layer_norm;
+pub mod rope;
 pub mod softmax;
+pub mod window;
 
 use crate::compare::{Tolerance, assert_close};
 use proptest::prelude::*;
