@@ -19,6 +19,8 @@ pub mod isa;
 pub mod layer_norm;
 pub mod math;
 pub mod parallel;
+pub mod pool;
+pub mod resize;
 pub mod rope;
 pub mod softmax;
 pub mod window;

@@ -12,6 +12,11 @@ proptest! {
     }
 
     #[test]
+    fn bilinear_agrees_with_the_reference(case in cases::resize::any_bilinear()) {
+        check(&case);
+    }
+
+    #[test]
     fn copy_agrees_with_the_reference(case in cases::copy::any_copy()) {
         check(&case);
     }
@@ -27,7 +32,17 @@ proptest! {
     }
 
     #[test]
+    fn max_pool_agrees_with_the_reference(case in cases::pool::any_max_pool()) {
+        check(&case);
+    }
+
+    #[test]
     fn merge_agrees_with_the_reference(case in cases::window::any_merge()) {
+        check(&case);
+    }
+
+    #[test]
+    fn nearest_2x_agrees_with_the_reference(case in cases::resize::any_nearest()) {
         check(&case);
     }
 

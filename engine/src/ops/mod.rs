@@ -8,6 +8,8 @@ pub mod copy;
 pub mod elementwise;
 pub mod group_norm;
 pub mod layer_norm;
+pub mod pool;
+pub mod resize;
 pub mod rope;
 pub mod softmax;
 pub mod window;

@@ -5,6 +5,8 @@ pub mod elementwise;
 pub mod form;
 pub mod group_norm;
 pub mod layer_norm;
+pub mod pool;
+pub mod resize;
 pub mod rope;
 pub mod softmax;
 pub mod window;
