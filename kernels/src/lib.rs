@@ -14,6 +14,7 @@
 
 pub mod copy;
 pub mod elementwise;
+pub mod grid_sample;
 pub mod group_norm;
 pub mod isa;
 pub mod layer_norm;
@@ -21,6 +22,7 @@ pub mod math;
 pub mod parallel;
 pub mod pool;
 pub mod resize;
+pub mod roi_align;
 pub mod rope;
 pub mod softmax;
 pub mod window;

@@ -22,6 +22,11 @@ proptest! {
     }
 
     #[test]
+    fn grid_sample_agrees_with_the_reference(case in cases::grid_sample::any_grid_sample()) {
+        check(&case);
+    }
+
+    #[test]
     fn group_norm_agrees_with_the_reference(case in cases::group_norm::any_group_norm()) {
         check(&case);
     }
@@ -48,6 +53,11 @@ proptest! {
 
     #[test]
     fn partition_agrees_with_the_reference(case in cases::window::any_partition()) {
+        check(&case);
+    }
+
+    #[test]
+    fn roi_align_agrees_with_the_reference(case in cases::roi_align::any_roi_align()) {
         check(&case);
     }
 

@@ -3,10 +3,12 @@
 pub mod copy;
 pub mod elementwise;
 pub mod form;
+pub mod grid_sample;
 pub mod group_norm;
 pub mod layer_norm;
 pub mod pool;
 pub mod resize;
+pub mod roi_align;
 pub mod rope;
 pub mod softmax;
 pub mod window;
