@@ -17,7 +17,17 @@ proptest! {
     }
 
     #[test]
+    fn concat_agrees_with_the_reference(case in cases::concat::any_concat()) {
+        check(&case);
+    }
+
+    #[test]
     fn copy_agrees_with_the_reference(case in cases::copy::any_copy()) {
+        check(&case);
+    }
+
+    #[test]
+    fn embedding_agrees_with_the_reference(case in cases::embedding::any_embedding()) {
         check(&case);
     }
 
@@ -42,6 +52,11 @@ proptest! {
     }
 
     #[test]
+    fn mean_rows_agrees_with_the_reference(case in cases::mean_rows::any_mean_rows()) {
+        check(&case);
+    }
+
+    #[test]
     fn merge_agrees_with_the_reference(case in cases::window::any_merge()) {
         check(&case);
     }
@@ -57,12 +72,22 @@ proptest! {
     }
 
     #[test]
+    fn position_map_agrees_with_the_reference(case in cases::sine::any_position_map()) {
+        check(&case);
+    }
+
+    #[test]
     fn roi_align_agrees_with_the_reference(case in cases::roi_align::any_roi_align()) {
         check(&case);
     }
 
     #[test]
     fn rope_agrees_with_the_reference(case in cases::rope::any_rope()) {
+        check(&case);
+    }
+
+    #[test]
+    fn sine_code_agrees_with_the_reference(case in cases::sine::any_sine_code()) {
         check(&case);
     }
 

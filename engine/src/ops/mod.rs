@@ -4,15 +4,19 @@
 //! of the tensor's device. Unless an op says otherwise its operands may be strided views (they are made
 //! contiguous first) and its result is a new contiguous `f32` tensor.
 
+pub mod concat;
 pub mod copy;
 pub mod elementwise;
+pub mod embedding;
 pub mod grid_sample;
 pub mod group_norm;
 pub mod layer_norm;
+pub mod mean_rows;
 pub mod pool;
 pub mod resize;
 pub mod roi_align;
 pub mod rope;
+pub mod sine;
 pub mod softmax;
 pub mod window;
 
