@@ -19,6 +19,14 @@ pub enum Error {
         /// The shapes of its operands, outermost axis first.
         shapes: String,
     },
+    /// An op was given a value it cannot work with.
+    #[error("{op}: {problem}")]
+    Value {
+        /// The op.
+        op: &'static str,
+        /// What is wrong with which value, and what would be right.
+        problem: String,
+    },
     /// An op was given an element type it has no kernel for.
     #[error("{op}: has no kernel for {dtype} operands; convert them to f32 first")]
     DType {

@@ -202,6 +202,29 @@ impl Tensor {
         Ok(view)
     }
 
+    /// The view in which axes of extent 1, and missing outer axes, are repeated to fit `shape` (numpy's broadcasting).
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if an axis has another extent than 1 and that of `shape`.
+    pub fn expand(&self, shape: &[usize]) -> Result<Self> {
+        let missing = shape.len().checked_sub(self.shape.len());
+        let fits =
+            |missing: usize| self.shape.iter().zip(&shape[missing..]).all(|(&n, &to)| n == to || n == 1);
+        let Some(missing) = missing.filter(|&missing| fits(missing)) else {
+            return Err(Error::shape(
+                "expand",
+                "the first cannot be repeated to the second",
+                [self.shape(), shape],
+            ));
+        };
+        let mut view = self.clone();
+        view.shape = shape.to_vec();
+        view.strides = vec![0; missing];
+        let steps = self.shape.iter().zip(&self.strides).zip(&shape[missing..]);
+        view.strides.extend(steps.map(|((&n, &stride), &to)| if n == to { stride } else { 0 }));
+        Ok(view)
+    }
+
     /// The same elements, row-major, under another shape. Copies only if the view has gaps.
     ///
     /// # Errors
@@ -322,6 +345,17 @@ mod tests {
             t.permute(&[1, 0]).expect("an order").to_vec().expect("host"),
             [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]
         );
+    }
+
+    #[test]
+    fn expand_repeats_without_copying() {
+        let row = counted(&[3]).expand(&[2, 3]).expect("a row");
+        assert_eq!((row.strides(), row.is_contiguous()), (&[0, 1][..], false));
+        assert_eq!(row.to_vec().expect("host"), [0.0, 1.0, 2.0, 0.0, 1.0, 2.0]);
+        let column = counted(&[2, 1]).expand(&[2, 2]).expect("a column");
+        assert_eq!(column.to_vec().expect("host"), [0.0, 0.0, 1.0, 1.0]);
+        assert!(counted(&[2]).expand(&[3]).is_err());
+        assert!(counted(&[1, 2]).expand(&[2]).is_err());
     }
 
     #[test]

@@ -13,10 +13,24 @@
 //!   rayon pool it is called in. Its result does not depend on the number of threads.
 
 pub mod attention;
+pub mod concat;
 pub mod conv;
 pub mod conv_transpose;
+pub mod copy;
+pub mod elementwise;
+pub mod embedding;
+pub mod grid_sample;
+pub mod group_norm;
 pub mod isa;
+pub mod layer_norm;
 pub mod math;
 pub mod matmul;
+pub mod mean_rows;
 pub mod parallel;
+pub mod pool;
+pub mod resize;
+pub mod roi_align;
+pub mod rope;
+pub mod sine;
 pub mod softmax;
+pub mod window;

@@ -15,18 +15,75 @@ pub fn exp(x: f32) -> f32 {
     let rounded = clamped * std::f32::consts::LOG2_E + ROUND;
     let n = rounded - ROUND;
     let r = clamped - n * LN2_HI - n * LN2_LO;
-    let tail = 0.5 + r * (1.0 / 6.0 + r * (1.0 / 24.0 + r * (1.0 / 120.0 + r * (1.0 / 720.0 + r / 5040.0))));
+    let tail =
+        0.5 + r * (1.0 / 6.0 + r * (1.0 / 24.0 + r * (1.0 / 120.0 + r * (1.0 / 720.0 + r * (1.0 / 5040.0)))));
     let exp_r = 1.0 + (r + r * r * tail);
     // The low mantissa bits of `rounded` are n (in [-126, 127]); what lies above them is shifted out.
     let two_n = f32::from_bits((rounded.to_bits() << 23).wrapping_add(127 << 23));
     if x < -87.3 { 0.0 } else { exp_r * two_n }
 }
 
-/// The exact GELU, for the time being in f64.
+/// `1 / (1 + exp(-x))`, to 3e-7 of itself down to the smallest normal number; NaN gives NaN.
+///
+/// Both branches of `e = exp(-|x|)`: `1 / (1 + e)` and `e / (1 + e)`.
+#[inline(always)]
+#[must_use]
+pub fn sigmoid(x: f32) -> f32 {
+    let e = exp(-x.abs());
+    let upper = 1.0 / (1.0 + e);
+    if x < 0.0 { e * upper } else { upper }
+}
+
+/// `erfc(a)` for `a >= 0`, to 3e-6 of itself (the rounding of `a * a` in the exponent); NaN gives NaN.
+///
+/// `erfc(a) = t p(t) exp(-a^2)` with `t = 1 / (1 + 0.35 a)`; p has degree 9, fitted to `exp(a^2) erfc(a) / t` for `a`
+/// in [0, 10] by iteratively reweighted least squares (Lawson) on 4000 Chebyshev points: relative error 7.2e-9.
+#[inline(always)]
+fn erfc_of_positive(a: f32) -> f32 {
+    const P: [f32; 10] = [
+        0.197_483_78,
+        0.197_138_35,
+        0.187_902_4,
+        0.151_186_17,
+        0.146_042_21,
+        0.087_018_75,
+        -0.027_705_684,
+        0.181_461_27,
+        -0.158_928_32,
+        0.038_401_06,
+    ];
+    let t = 1.0 / (1.0 + 0.35 * a);
+    let mut p = P[9];
+    for &coefficient in P[..9].iter().rev() {
+        p = p * t + coefficient;
+    }
+    t * p * exp(-(a * a))
+}
+
+/// The error function, to 2e-7 absolute (measured by the test below); NaN gives NaN.
+///
+/// Below 0.5 an odd polynomial of degree 9, fitted like the other piece, so that small arguments keep their
+/// digits; above, `1 - erfc`.
+#[inline(always)]
+#[must_use]
+pub fn erf(x: f32) -> f32 {
+    const Q: [f32; 5] =
+        [std::f32::consts::FRAC_2_SQRT_PI, -0.376_126_08, 0.112_828_225, -0.026_757_184, 0.004_717_990_3];
+    let (a, square) = (x.abs(), x * x);
+    let small = x * (Q[0] + square * (Q[1] + square * (Q[2] + square * (Q[3] + square * Q[4]))));
+    let large = (1.0 - erfc_of_positive(a)).copysign(x);
+    if a < 0.5 { small } else { large }
+}
+
+/// The exact GELU `x / 2 (1 + erf(x / sqrt 2))`, as `max(x, 0) - |x| / 2 erfc(|x| / sqrt 2)`, which keeps its digits where
+/// the result is small. Beyond |x| = 14 the second term is zero; `-inf` gives 0 (the limit), NaN gives NaN.
 #[inline(always)]
 #[must_use]
 pub fn gelu(x: f32) -> f32 {
-    x
+    let a = if x.abs() > 14.0 { 14.0 } else { x.abs() };
+    let tail = 0.5 * a * erfc_of_positive(a * std::f32::consts::FRAC_1_SQRT_2);
+    let ramp = if x < 0.0 { 0.0 } else { x };
+    ramp - tail
 }
 
 #[cfg(test)]
@@ -50,5 +107,73 @@ mod tests {
         assert_eq!(exp(-1e30), 0.0);
         assert_eq!(exp(0.0), 1.0);
         assert!(exp(f32::NAN).is_nan());
+    }
+
+    /// erf in f64: the Maclaurin series below 2.5, Laplace's continued fraction of erfc above.
+    fn exact_erf(x: f64) -> f64 {
+        let a = x.abs();
+        if a < 2.5 {
+            let (mut term, mut sum) = (x, x);
+            for n in 1..120 {
+                term *= -x * x / f64::from(n);
+                sum += term / f64::from(2 * n + 1);
+            }
+            return sum * std::f64::consts::FRAC_2_SQRT_PI;
+        }
+        (1.0 - exact_erfc(a)).copysign(x)
+    }
+
+    /// `erfc(a) = exp(-a^2) / sqrt(pi) / (a + (1/2) / (a + (2/2) / (a + (3/2) / ..)))`, for a >= 2.5.
+    fn exact_erfc(a: f64) -> f64 {
+        let fraction = (1..200).rev().fold(a, |below, n| a + f64::from(n) / 2.0 / below);
+        (-a * a).exp() / fraction * std::f64::consts::FRAC_2_SQRT_PI / 2.0
+    }
+
+    /// The largest of `error` over a dense grid of [-width, width].
+    fn worst_on_grid(width: f32, error: impl Fn(f32) -> f64) -> f64 {
+        const STEPS: i32 = 1_000_000;
+        (-STEPS..=STEPS).map(|i| error(width * (i as f32 / STEPS as f32))).fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn erf_is_within_its_stated_error() {
+        assert!((exact_erf(2.5 - 1e-9) - exact_erf(2.5)).abs() < 1e-11, "the two exact forms meet");
+        let worst = worst_on_grid(6.0, |x| (f64::from(erf(x)) - exact_erf(f64::from(x))).abs());
+        assert!(worst <= 2e-7, "{worst:e}");
+    }
+
+    #[test]
+    fn erfc_keeps_its_digits_in_the_tail() {
+        for i in 0..100_000 {
+            let a = 2.5 + 6.5 * (i as f32) / 100_000.0;
+            let (got, exact) = (f64::from(erfc_of_positive(a)), exact_erfc(f64::from(a)));
+            assert!(((got - exact) / exact).abs() < 6e-6, "{a}: {got:e} {exact:e}");
+        }
+    }
+
+    #[test]
+    fn gelu_is_the_exact_one() {
+        let exact = |x: f64| x / 2.0 * (1.0 + exact_erf(x / 2f64.sqrt()));
+        let error = |x: f32| (f64::from(gelu(x)) - exact(f64::from(x))).abs() / f64::from(x.abs().max(1.0));
+        let worst = worst_on_grid(8.0, error);
+        assert!(worst <= 1.5e-7, "{worst:e}");
+    }
+
+    #[test]
+    fn sigmoid_is_within_its_stated_error() {
+        let error = |x: f32| {
+            let exact = 1.0 / (1.0 + (-f64::from(x)).exp());
+            (f64::from(sigmoid(x)) - exact).abs() / exact
+        };
+        let worst = worst_on_grid(87.0, error);
+        assert!(worst <= 3e-7, "{worst:e}");
+    }
+
+    #[test]
+    fn erf_gelu_and_sigmoid_at_the_edges() {
+        assert_eq!([erf(0.0), erf(f32::INFINITY), erf(f32::NEG_INFINITY)], [0.0, 1.0, -1.0]);
+        assert_eq!([gelu(0.0), gelu(f32::NEG_INFINITY), gelu(-1e30), gelu(1e30)], [0.0, 0.0, 0.0, 1e30]);
+        assert_eq!([sigmoid(0.0), sigmoid(f32::NEG_INFINITY), sigmoid(1e30)], [0.5, 0.0, 1.0]);
+        assert!(erf(f32::NAN).is_nan() && gelu(f32::NAN).is_nan() && sigmoid(f32::NAN).is_nan());
     }
 }

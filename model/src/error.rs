@@ -40,8 +40,10 @@ pub enum Error {
         problem: &'static str,
     },
     /// The checkpoint has no weights for point prompts.
-    #[error("this checkpoint cannot take point prompts (Hugging Face files lack their weights); use boxes, or the \
-             original checkpoint")]
+    #[error(
+        "this checkpoint cannot take point prompts (Hugging Face files lack their weights); use boxes, or the \
+             original checkpoint"
+    )]
     NoPointPrompts,
     /// There is no model at a path.
     #[error("{}: no model here: {problem}", path.display())]

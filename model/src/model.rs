@@ -287,7 +287,14 @@ impl Model {
         timings.masks = start.elapsed();
 
         let presence = grounded.presence;
-        Ok(Segmentation { level, presence, tokens: tokens.used, truncated: tokens.truncated, instances, timings })
+        Ok(Segmentation {
+            level,
+            presence,
+            tokens: tokens.used,
+            truncated: tokens.truncated,
+            instances,
+            timings,
+        })
     }
 
     /// The features of a tokenised sentence, `[ctx, d]`; kept for the next time.
@@ -333,7 +340,8 @@ impl Model {
         let [h, w, d] = pyramid.coarse_hwc.dims()?;
         let image_nc = pyramid.coarse_hwc.reshape(&[h * w, d])?;
         let fused_nc = self.fusion.forward(&image_nc, &pyramid.position_nc, &prompt, level)?;
-        let memory = Memory { image_nc: &fused_nc, position_nc: &pyramid.position_nc, prompt: &prompt, level };
+        let memory =
+            Memory { image_nc: &fused_nc, position_nc: &pyramid.position_nc, prompt: &prompt, level };
         let decoded = self.decoder.forward(memory)?;
         let logits = self.scoring.forward(&decoded.queries_qc, &prompt)?;
         trace::tap("out.pred_logits", &logits);
@@ -343,7 +351,12 @@ impl Model {
         let presence = sigmoid(decoded.presence.to_vec()?[0]);
         Ok(Grounded {
             scores: logits.to_vec()?.into_iter().map(|logit| sigmoid(logit) * presence).collect(),
-            boxes_cxcywh: decoded.boxes_cxcywh.to_vec()?.chunks_exact(4).map(|b| [b[0], b[1], b[2], b[3]]).collect(),
+            boxes_cxcywh: decoded
+                .boxes_cxcywh
+                .to_vec()?
+                .chunks_exact(4)
+                .map(|b| [b[0], b[1], b[2], b[3]])
+                .collect(),
             presence,
             queries_qc: decoded.queries_qc,
             fused_nc,
@@ -352,7 +365,13 @@ impl Model {
     }
 
     /// The mask logits of the kept queries, `[kept, 4g, 4g]`; `None` if there are none.
-    fn masks(&self, image: &ImageEmbedding, grounded: &Grounded, kept: &[usize], level: Level) -> Result<Option<Tensor>> {
+    fn masks(
+        &self,
+        image: &ImageEmbedding,
+        grounded: &Grounded,
+        kept: &[usize],
+        level: Level,
+    ) -> Result<Option<Tensor>> {
         if kept.is_empty() && !trace::wants_tensors() {
             return Ok(None);
         }

@@ -130,7 +130,8 @@ mod tests {
 
     #[test]
     fn boxes_in_pixels_become_centres_and_sizes() {
-        let prompt = Prompt::examples().include_box([10.0, 20.0, 30.0, 60.0]).exclude_box([0.0, 0.0, 100.0, 100.0]);
+        let prompt =
+            Prompt::examples().include_box([10.0, 20.0, 30.0, 60.0]).exclude_box([0.0, 0.0, 100.0, 100.0]);
         let geometry = prompt.geometry(100, 200).expect("two boxes");
         assert_eq!(geometry.boxes_cxcywh, [([0.2, 0.2, 0.2, 0.2], true), ([0.5, 0.25, 1.0, 0.5], false)]);
     }

@@ -18,7 +18,17 @@ proptest! {
     }
 
     #[test]
+    fn add_sub_and_mul_agree_with_the_reference(case in cases::elementwise::any_binary()) {
+        check(&case);
+    }
+
+    #[test]
     fn conv_agrees_with_the_reference(case in cases::conv::any_conv()) {
+        check(&case);
+    }
+
+    #[test]
+    fn bilinear_agrees_with_the_reference(case in cases::resize::any_bilinear()) {
         check(&case);
     }
 
@@ -28,7 +38,87 @@ proptest! {
     }
 
     #[test]
+    fn concat_agrees_with_the_reference(case in cases::concat::any_concat()) {
+        check(&case);
+    }
+
+    #[test]
+    fn copy_agrees_with_the_reference(case in cases::copy::any_copy()) {
+        check(&case);
+    }
+
+    #[test]
+    fn embedding_agrees_with_the_reference(case in cases::embedding::any_embedding()) {
+        check(&case);
+    }
+
+    #[test]
+    fn grid_sample_agrees_with_the_reference(case in cases::grid_sample::any_grid_sample()) {
+        check(&case);
+    }
+
+    #[test]
+    fn group_norm_agrees_with_the_reference(case in cases::group_norm::any_group_norm()) {
+        check(&case);
+    }
+
+    #[test]
+    fn layer_norm_agrees_with_the_reference(case in cases::layer_norm::any_layer_norm()) {
+        check(&case);
+    }
+
+    #[test]
+    fn max_pool_agrees_with_the_reference(case in cases::pool::any_max_pool()) {
+        check(&case);
+    }
+
+    #[test]
+    fn mean_rows_agrees_with_the_reference(case in cases::mean_rows::any_mean_rows()) {
+        check(&case);
+    }
+
+    #[test]
+    fn merge_agrees_with_the_reference(case in cases::window::any_merge()) {
+        check(&case);
+    }
+
+    #[test]
+    fn nearest_2x_agrees_with_the_reference(case in cases::resize::any_nearest()) {
+        check(&case);
+    }
+
+    #[test]
+    fn partition_agrees_with_the_reference(case in cases::window::any_partition()) {
+        check(&case);
+    }
+
+    #[test]
+    fn position_map_agrees_with_the_reference(case in cases::sine::any_position_map()) {
+        check(&case);
+    }
+
+    #[test]
+    fn roi_align_agrees_with_the_reference(case in cases::roi_align::any_roi_align()) {
+        check(&case);
+    }
+
+    #[test]
+    fn rope_agrees_with_the_reference(case in cases::rope::any_rope()) {
+        check(&case);
+    }
+
+    #[test]
+    fn sine_code_agrees_with_the_reference(case in cases::sine::any_sine_code()) {
+        check(&case);
+    }
+
+    #[test]
     fn softmax_agrees_with_the_reference(case in cases::softmax::any_softmax()) {
+        check(&case);
+    }
+
+    #[test]
+    fn unary_functions_agree_with_the_reference(case in cases::elementwise::any_unary()) {
         check(&case);
     }
 }

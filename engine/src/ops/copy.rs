@@ -1,29 +1,23 @@
 //! Strided views to contiguous tensors.
 
-use crate::{Result, Tensor, trace};
+use super::check_f32;
+use crate::{Backend, Result, Tensor, trace};
+use sam3i_kernels::copy::{cpu, reference};
 
 /// A contiguous copy of a strided view.
+///
+/// # Shapes
+/// Any shape in, the same out.
 ///
 /// # Errors
 /// [`crate::Error::DType`] for half storage.
 pub fn contiguous(x: &Tensor) -> Result<Tensor> {
     let _trace = trace::op("copy", 0, [x.shape()]);
+    check_f32("copy", x)?;
+    let (shape, strides) = (x.shape(), x.strides());
     let input = if x.device().is_shapes_only() { &[] } else { x.host_strided()? };
-    Tensor::build(x.device(), x.shape(), |_, out| {
-        let mut out = out.iter_mut();
-        visit(x.shape(), x.strides(), 0, &mut |at| {
-            if let Some(o) = out.next() {
-                *o = input[at];
-            }
-        });
+    Tensor::build(x.device(), shape, |backend, out| match backend {
+        Backend::Reference => reference::run(shape, strides, input, out),
+        Backend::Cpu(_) => cpu::run(shape, strides, input, out),
     })
-}
-
-fn visit(shape: &[usize], strides: &[usize], at: usize, f: &mut impl FnMut(usize)) {
-    match (shape, strides) {
-        ([n, shape @ ..], [stride, strides @ ..]) => {
-            (0..*n).for_each(|i| visit(shape, strides, at + i * stride, f))
-        }
-        _ => f(at),
-    }
 }

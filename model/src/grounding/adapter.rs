@@ -1,12 +1,12 @@
 //! The bottleneck adapter of the fusion encoder and the decoder, and how a level routes through its three copies
 //! (spec section 9).
 
+use crate::Result;
 use crate::config::Config;
 use crate::level::Level;
 use crate::nn::{LayerNorm, Linear, add};
 use crate::text::adapter::is_all_zero;
 use crate::weights::Weights;
-use crate::Result;
 use sam3i_engine::{Tensor, ops, trace};
 
 /// `adapter1`, `adapter12` and `adapter2` of a layer.
@@ -63,7 +63,11 @@ impl Adapters {
 
 /// `up_proj(gelu(norm(down_proj(x))))`; the norm is over the bottleneck's channels.
 enum Bottleneck {
-    Full { down_proj: Linear, norm: LayerNorm, up_proj: Linear },
+    Full {
+        down_proj: Linear,
+        norm: LayerNorm,
+        up_proj: Linear,
+    },
     /// `up_proj` is zero throughout: its bias, whatever comes in.
     Constant(Tensor),
 }

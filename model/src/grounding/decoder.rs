@@ -2,11 +2,11 @@
 
 use super::PromptTokens;
 use super::adapter::Adapters;
+use crate::Result;
 use crate::config::Config;
 use crate::level::Level;
 use crate::nn::{Attention, LayerNorm, Linear, Mlp, Seen, add};
 use crate::weights::Weights;
-use crate::Result;
 use sam3i_engine::ops::attention::Bias;
 use sam3i_engine::ops::{Activation, concat::concat, elementwise, sine};
 use sam3i_engine::{Tensor, trace};
@@ -54,7 +54,8 @@ impl Decoder {
     /// `with_adapters` says whether the checkpoint has this family of adapters.
     pub fn load(w: &Weights, config: &Config, with_adapters: bool) -> Result<Self> {
         let (d, q) = (config.d_model, config.queries);
-        let layers = (0..config.dec_layers).map(|i| Layer::load(&w.at(format!("layers.{i}")), config, with_adapters));
+        let layers =
+            (0..config.dec_layers).map(|i| Layer::load(&w.at(format!("layers.{i}")), config, with_adapters));
         Ok(Self {
             query_embed: w.tensor("query_embed.weight", &[q, d])?,
             reference_points: w.tensor("reference_points.weight", &[q, 4])?,

@@ -2,11 +2,11 @@
 
 use super::PromptTokens;
 use super::adapter::Adapters;
+use crate::Result;
 use crate::config::Config;
 use crate::level::Level;
 use crate::nn::{Attention, LayerNorm, Linear, Seen, add};
 use crate::weights::Weights;
-use crate::Result;
 use sam3i_engine::ops::Activation;
 use sam3i_engine::{Tensor, trace};
 
@@ -16,7 +16,8 @@ pub(crate) struct FusionEncoder(Vec<Layer>);
 impl FusionEncoder {
     /// `with_adapters` says whether the checkpoint has this family of adapters.
     pub fn load(w: &Weights, config: &Config, with_adapters: bool) -> Result<Self> {
-        let layers = (0..config.enc_layers).map(|i| Layer::load(&w.at(format!("layers.{i}")), config, with_adapters));
+        let layers =
+            (0..config.enc_layers).map(|i| Layer::load(&w.at(format!("layers.{i}")), config, with_adapters));
         layers.collect::<Result<_>>().map(Self)
     }
 
@@ -71,7 +72,13 @@ impl Layer {
 
     /// Positions go to queries and keys of the self-attention, not to its values. The feed-forward result is computed
     /// before the adapter runs and added after it.
-    fn forward(&self, x_nc: Tensor, position_nc: &Tensor, prompt: &PromptTokens, level: Level) -> Result<Tensor> {
+    fn forward(
+        &self,
+        x_nc: Tensor,
+        position_nc: &Tensor,
+        prompt: &PromptTokens,
+        level: Level,
+    ) -> Result<Tensor> {
         let y = self.norm1.forward(&x_nc)?;
         let placed = add(y.clone(), position_nc)?;
         let x_nc = self.self_attn.forward_add([&placed, &placed, &y], Seen::default(), &x_nc, "self_attn")?;

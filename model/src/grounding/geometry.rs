@@ -109,7 +109,12 @@ impl GeometryEncoder {
 
         let (height, width) = (h as f32, w as f32);
         let corners = boxes.iter().flat_map(|([cx, cy, bw, bh], _)| {
-            [(cx - bw * 0.5) * width, (cy - bh * 0.5) * height, (cx + bw * 0.5) * width, (cy + bh * 0.5) * height]
+            [
+                (cx - bw * 0.5) * width,
+                (cy - bh * 0.5) * height,
+                (cx + bw * 0.5) * width,
+                (cy + bh * 0.5) * height,
+            ]
         });
         let corners = Tensor::from_vec(device, &[m, 4], corners.collect())?;
         let rois = ops::roi_align::roi_align(image_hwc, &corners, ROI)?;
@@ -123,7 +128,8 @@ impl GeometryEncoder {
         trace::tap("box_pool", &pooled);
 
         let column = |i: usize| -> Result<Tensor> { Ok(boxes_cxcywh.narrow(1, i, 1)?.reshape(&[m])?) };
-        let (code_y, code_x) = (ops::sine::sine_code(&column(1)?, d / 2)?, ops::sine::sine_code(&column(0)?, d / 2)?);
+        let (code_y, code_x) =
+            (ops::sine::sine_code(&column(1)?, d / 2)?, ops::sine::sine_code(&column(0)?, d / 2)?);
         let (height, width) = (column(3)?.reshape(&[m, 1])?, column(2)?.reshape(&[m, 1])?);
         let code = ops::concat::concat(&[&code_y, &code_x, &height, &width], 1)?; // y first, then raw h, w
         trace::tap("box_posenc_in", &code);
@@ -145,10 +151,12 @@ impl GeometryEncoder {
         let (width, height) = (w as f32, h as f32);
         let at = points.iter().flat_map(|([x, y], _)| [width * x - 0.5, height * y - 0.5]);
         let at = Tensor::from_vec(device, &[n, 2], at.collect())?;
-        let pooled = projections.points_pool_project.forward(&ops::grid_sample::grid_sample(image_hwc, &at)?)?;
+        let pooled =
+            projections.points_pool_project.forward(&ops::grid_sample::grid_sample(image_hwc, &at)?)?;
 
         let column = |i: usize| -> Result<Tensor> { Ok(points_xy.narrow(1, i, 1)?.reshape(&[n])?) };
-        let (code_x, code_y) = (ops::sine::sine_code(&column(0)?, d / 2)?, ops::sine::sine_code(&column(1)?, d / 2)?);
+        let (code_x, code_y) =
+            (ops::sine::sine_code(&column(0)?, d / 2)?, ops::sine::sine_code(&column(1)?, d / 2)?);
         let code = ops::concat::concat(&[&code_x, &code_y], 1)?; // x first, unlike boxes
         let code = projections.points_pos_enc_project.forward(&code)?;
 
@@ -203,7 +211,12 @@ impl Layer {
         let y = self.norm1.forward(&x_nc)?;
         let x_nc = self.self_attn.forward_add([&y, &y, &y], Seen::default(), &x_nc, "self_attn")?;
         let y = self.norm2.forward(&x_nc)?;
-        let x_nc = self.cross_attn_image.forward_add([&y, keys_nc, image_nc], Seen::default(), &x_nc, "cross_attn")?;
+        let x_nc = self.cross_attn_image.forward_add(
+            [&y, keys_nc, image_nc],
+            Seen::default(),
+            &x_nc,
+            "cross_attn",
+        )?;
         let y = self.norm3.forward(&x_nc)?;
         self.linear2.forward_add(&self.linear1.forward_then(&y, Activation::Relu)?, &x_nc, "ffn")
     }

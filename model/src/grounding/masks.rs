@@ -53,7 +53,12 @@ impl SegmentationHead {
     ///
     /// # Shapes
     /// `[g², d]` fused tokens to `[4g, 4g, d]`.
-    pub fn pixel_features(&self, fused_nc: &Tensor, prompt: &PromptTokens, pyramid: &Pyramid) -> Result<Tensor> {
+    pub fn pixel_features(
+        &self,
+        fused_nc: &Tensor,
+        prompt: &PromptTokens,
+        pyramid: &Pyramid,
+    ) -> Result<Tensor> {
         let _scope = trace::scope(|| "seg");
         let y = self.cross_attn_norm.forward(fused_nc)?;
         let tokens = &prompt.tokens_nc;

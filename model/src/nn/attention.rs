@@ -32,10 +32,17 @@ impl Attention {
         let weight = w.values("in_proj_weight", &[3 * dim, dim])?;
         let bias = w.tensor("in_proj_bias", &[3 * dim])?;
         let part = |i: usize| {
-            let rows = if weight.is_empty() { Vec::new() } else { weight[i * dim * dim..][..dim * dim].to_vec() };
+            let rows =
+                if weight.is_empty() { Vec::new() } else { weight[i * dim * dim..][..dim * dim].to_vec() };
             Linear::from_values(w, dim, dim, rows, bias.narrow(0, i * dim, dim)?)
         };
-        Ok(Self { q: part(0)?, k: part(1)?, v: part(2)?, out: Linear::load(&w.at("out_proj"), dim, dim)?, heads })
+        Ok(Self {
+            q: part(0)?,
+            k: part(1)?,
+            v: part(2)?,
+            out: Linear::load(&w.at("out_proj"), dim, dim)?,
+            heads,
+        })
     }
 
     /// Attention of queries over keys and values: `[n, c]`, `[m, c]`, `[m, c]` to `[n, c]`, before the last projection.
@@ -50,11 +57,6 @@ impl Attention {
         let Seen { causal, key_padding, bias } = seen;
         let heads = attention(&q, &k, &v, AttentionOptions { heads: self.heads, causal, key_padding, bias })?;
         Ok(heads.reshape(q_nc.shape())?)
-    }
-
-    /// The whole attention: `[n, c]`, `[m, c]`, `[m, c]` to `[n, c]`.
-    pub fn forward(&self, q_nc: &Tensor, k_mc: &Tensor, v_mc: &Tensor, seen: Seen) -> Result<Tensor> {
-        self.out.forward(&self.attend(q_nc, k_mc, v_mc, seen)?)
     }
 
     /// `residual + attention`; an observer is shown the attention by itself under `name`.

@@ -2,10 +2,10 @@
 
 use crate::Result;
 use crate::weights::Weights;
+use sam3i_engine::Tensor;
 use sam3i_engine::ops::Activation;
 use sam3i_engine::ops::conv::{ConvWeight, conv};
 use sam3i_engine::ops::conv_transpose::{ConvTransposeWeight, conv_transpose_2x2};
-use sam3i_engine::Tensor;
 
 /// A convolution.
 pub(crate) struct Conv {
@@ -32,7 +32,10 @@ impl Conv {
     /// Patches side by side, no bias: `weight [outputs, inputs, patch, patch]`.
     pub fn load_patches(w: &Weights, inputs: usize, outputs: usize, patch: usize) -> Result<Self> {
         let shape = [outputs, inputs, patch, patch];
-        Ok(Self { weight: ConvWeight::new(w.device(), shape, patch, 0, w.values("weight", &shape)?)?, bias: None })
+        Ok(Self {
+            weight: ConvWeight::new(w.device(), shape, patch, 0, w.values("weight", &shape)?)?,
+            bias: None,
+        })
     }
 
     fn load(w: &Weights, shape: [usize; 4], stride: usize, padding: usize) -> Result<Self> {

@@ -20,7 +20,13 @@ impl Linear {
     }
 
     /// A layer of given values; on the shape-only device they may be none.
-    pub fn from_values(w: &Weights, inputs: usize, outputs: usize, weight: Vec<f32>, bias: Tensor) -> Result<Self> {
+    pub fn from_values(
+        w: &Weights,
+        inputs: usize,
+        outputs: usize,
+        weight: Vec<f32>,
+        bias: Tensor,
+    ) -> Result<Self> {
         Ok(Self { weight: Matrix::new(w.device(), outputs, inputs, weight)?, bias: Some(bias) })
     }
 
@@ -41,8 +47,11 @@ impl Linear {
             trace::tap(name, &y);
             return super::add(y, residual);
         }
-        let options =
-            LinearOptions { bias: self.bias.as_ref(), activation: Activation::None, residual: Some(residual) };
+        let options = LinearOptions {
+            bias: self.bias.as_ref(),
+            activation: Activation::None,
+            residual: Some(residual),
+        };
         Ok(linear(x, &self.weight, options)?)
     }
 }
@@ -54,7 +63,10 @@ impl Mlp {
     /// Layers of the given widths: `widths[i]` to `widths[i + 1]` channels.
     pub fn load(w: &Weights, widths: &[usize]) -> Result<Self> {
         let layers = widths.windows(2).enumerate();
-        layers.map(|(i, ends)| Linear::load(&w.at(format!("layers.{i}")), ends[0], ends[1])).collect::<Result<_>>().map(Self)
+        layers
+            .map(|(i, ends)| Linear::load(&w.at(format!("layers.{i}")), ends[0], ends[1]))
+            .collect::<Result<_>>()
+            .map(Self)
     }
 
     /// All layers, ReLU between them.

@@ -1,9 +1,9 @@
 //! The text adapter of SAM3-I: attention among all tokens and a bottleneck, both with their own residual (spec section 5).
 
+use crate::Result;
 use crate::config::Config;
 use crate::nn::{Attention, LayerNorm, Linear, Seen, add};
 use crate::weights::Weights;
-use crate::Result;
 use sam3i_engine::ops::Activation;
 use sam3i_engine::{Tensor, trace};
 
@@ -17,14 +17,21 @@ pub(crate) struct TextAdapter {
 
 /// `x + attention(norm1(x))`.
 enum AttentionHalf {
-    Full { norm1: LayerNorm, mha_adapter: Attention },
+    Full {
+        norm1: LayerNorm,
+        mha_adapter: Attention,
+    },
     /// The last projection is zero throughout, so the attention is its bias: exact, and the rest is never read.
     Constant(Tensor),
 }
 
 /// `x + up_proj(gelu(down_proj(norm2(x))))`.
 enum BottleneckHalf {
-    Full { norm2: LayerNorm, down_proj: Linear, up_proj: Linear },
+    Full {
+        norm2: LayerNorm,
+        down_proj: Linear,
+        up_proj: Linear,
+    },
     /// `up_proj` is zero throughout, so the bottleneck is its bias.
     Constant(Tensor),
 }

@@ -1,11 +1,11 @@
 //! The text encoder: causal transformer over the tokens, with the SAM3-I adapters (spec section 5).
 
 use super::adapter::TextAdapter;
+use crate::Result;
 use crate::config::Config;
 use crate::level::Level;
 use crate::nn::{Attention, LayerNorm, Linear, Seen, add};
 use crate::weights::{Rows, Weights};
-use crate::Result;
 use sam3i_engine::ops::Activation;
 use sam3i_engine::{Tensor, trace};
 

@@ -1,9 +1,9 @@
 //! The two kinds of ViT block: windowed and global. Pre-norm, rotary attention, MLP with GELU.
 
+use crate::Result;
 use crate::config::Config;
 use crate::nn::{LayerNorm, Linear, add};
 use crate::weights::Weights;
-use crate::Result;
 use sam3i_engine::ops::Activation;
 use sam3i_engine::ops::attention::{AttentionOptions, attention};
 use sam3i_engine::{Tensor, ops, trace};

@@ -1,9 +1,24 @@
 //! One list of cases per op: it drives the property test on every backend and the benches.
 
 pub mod attention;
+pub mod concat;
 pub mod conv;
+pub mod copy;
+pub mod elementwise;
+pub mod embedding;
+pub mod form;
+pub mod grid_sample;
+pub mod group_norm;
+pub mod layer_norm;
 pub mod matmul;
+pub mod mean_rows;
+pub mod pool;
+pub mod resize;
+pub mod roi_align;
+pub mod rope;
+pub mod sine;
 pub mod softmax;
+pub mod window;
 
 use crate::compare::{Tolerance, assert_close};
 use proptest::prelude::*;

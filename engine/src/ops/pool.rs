@@ -1,0 +1,24 @@
+//! Max pool.
+
+use super::{dims, operand, values};
+use crate::{Backend, Result, Tensor, trace};
+use sam3i_kernels::pool::{cpu, flops, reference};
+
+/// The maximum of each 2 x 2 square, stride 2; an odd last row or column is dropped. Spec section 7 (level 3).
+///
+/// # Shapes
+/// `x_hwc [h, w, c]`; out `[h / 2, w / 2, c]`.
+///
+/// # Errors
+/// [`crate::Error::Shape`] if `x_hwc` is no map; [`crate::Error::DType`] for half storage.
+pub fn max_pool_2x2(x_hwc: &Tensor) -> Result<Tensor> {
+    let [h, w, c] = dims("max_pool_2x2", "[h, w, c]", x_hwc)?;
+    let shape = [h / 2, w / 2, c];
+    let _trace = trace::op("max_pool_2x2", flops(shape.iter().product()), [x_hwc.shape()]);
+    let x = operand("max_pool_2x2", x_hwc)?;
+    let input = values(&x)?;
+    Tensor::build(x.device(), &shape, |backend, out| match backend {
+        Backend::Reference => reference::run(w, c, input, out),
+        Backend::Cpu(isa) => cpu::run(isa, w, c, input, out),
+    })
+}

@@ -1,0 +1,96 @@
+//! Maps at another size.
+
+use super::{dims, operand, overwrite, same_device, values};
+use crate::{Backend, Error, Result, Tensor, trace};
+use sam3i_kernels::elementwise::flops as elementwise_flops;
+use sam3i_kernels::resize::{Params, bilinear_flops, cpu, reference};
+
+/// Every pixel doubled in both directions: `out[y, x] = x_hwc[y / 2, x / 2]`. Spec section 12 (nearest2).
+///
+/// # Shapes
+/// `x_hwc [h, w, c]`; out `[2 h, 2 w, c]`.
+///
+/// # Errors
+/// [`Error::Shape`] if `x_hwc` is no map; [`Error::DType`] for half storage.
+pub fn nearest_2x(x_hwc: &Tensor) -> Result<Tensor> {
+    let [h, w, c] = dims("nearest_2x", "[h, w, c]", x_hwc)?;
+    let _trace = trace::op("nearest_2x", 0, [x_hwc.shape()]);
+    let x = operand("nearest_2x", x_hwc)?;
+    let input = values(&x)?;
+    Tensor::build(x.device(), &[2 * h, 2 * w, c], |backend, out| match backend {
+        Backend::Reference => reference::nearest_2x(w, c, input, out),
+        Backend::Cpu(_) => cpu::nearest_2x(w, c, input, out),
+    })
+}
+
+/// `fine_hwc` + [`nearest_2x`] of `coarse_hwc`. Overwrites `fine_hwc` if nobody else holds it. Spec section 12.
+///
+/// # Shapes
+/// `fine_hwc [2 h, 2 w, c]`, `coarse_hwc [h, w, c]`; out as `fine_hwc`.
+///
+/// # Errors
+/// [`Error::Shape`] if the shapes are not those; [`Error::DType`] for half storage; [`Error::DeviceMismatch`].
+pub fn add_nearest_2x(fine_hwc: Tensor, coarse_hwc: &Tensor) -> Result<Tensor> {
+    same_device("add_nearest_2x", &[&fine_hwc, coarse_hwc])?;
+    let [h, w, c] = dims("add_nearest_2x", "[h, w, c]", coarse_hwc)?;
+    let shapes = [fine_hwc.shape(), coarse_hwc.shape()];
+    if fine_hwc.shape() != [2 * h, 2 * w, c] {
+        return Err(Error::shape("add_nearest_2x", "the first must be twice as high and wide", shapes));
+    }
+    let _trace = trace::op("add_nearest_2x", elementwise_flops(fine_hwc.len()), shapes);
+    let coarse = operand("add_nearest_2x", coarse_hwc)?;
+    let coarse = values(&coarse)?;
+    overwrite("add_nearest_2x", fine_hwc, |backend, fine, out| match backend {
+        Backend::Cpu(isa) => cpu::add_nearest_2x(isa, w, c, fine, coarse, out),
+        Backend::Reference => reference::add_nearest_2x(w, c, fine, coarse, out),
+    })
+}
+
+/// Bilinear resampling of single-channel planes, corners not aligned, no antialias (also when shrinking). Spec section
+/// 15.
+///
+/// # Shapes
+/// `x_nhw [n, h, w]`; out `[n, out_h, out_w]`.
+///
+/// # Errors
+/// [`Error::Shape`] if `x_nhw` has other axes, or no pixels to take the result from; [`Error::DType`] for half storage.
+pub fn bilinear(x_nhw: &Tensor, out_h: usize, out_w: usize) -> Result<Tensor> {
+    let (n, params) = bilinear_params("bilinear", x_nhw, out_h, out_w)?;
+    let _trace = trace::op("bilinear", bilinear_flops(n * out_h * out_w), [x_nhw.shape()]);
+    let x = operand("bilinear", x_nhw)?;
+    let input = values(&x)?;
+    Tensor::build(x.device(), &[n, out_h, out_w], |backend, out| match backend {
+        Backend::Reference => reference::bilinear(params, input, out),
+        Backend::Cpu(isa) => cpu::bilinear(isa, params, input, out),
+    })
+}
+
+/// Where [`bilinear`] is above `threshold`: 1 there, 0 elsewhere (and where it is NaN), bit for bit the comparison of its
+/// result, which is never stored. Spec section 15.
+///
+/// # Shapes
+/// `x_nhw [n, h, w]`; out `n * out_h * out_w` bytes on the host, plane by plane, row by row.
+///
+/// # Errors
+/// As [`bilinear`]; [`Error::NoValues`] on the shape-only device.
+pub fn bilinear_threshold(x_nhw: &Tensor, out_h: usize, out_w: usize, threshold: f32) -> Result<Vec<u8>> {
+    let (n, params) = bilinear_params("bilinear_threshold", x_nhw, out_h, out_w)?;
+    let _trace = trace::op("bilinear_threshold", bilinear_flops(n * out_h * out_w), [x_nhw.shape()]);
+    let x = operand("bilinear_threshold", x_nhw)?;
+    let input = values(&x)?;
+    let backend = x.device().backend().ok_or(Error::NoValues { op: "bilinear_threshold" })?;
+    let mut mask = vec![0; n * out_h * out_w];
+    x.device().run(|| match backend {
+        Backend::Reference => reference::bilinear_threshold(params, threshold, input, &mut mask),
+        Backend::Cpu(isa) => cpu::bilinear_threshold(isa, params, threshold, input, &mut mask),
+    });
+    Ok(mask)
+}
+
+fn bilinear_params(op: &'static str, x: &Tensor, out_h: usize, out_w: usize) -> Result<(usize, Params)> {
+    let [n, h, w] = dims(op, "[n, h, w]", x)?;
+    if n * out_h * out_w > 0 && h * w == 0 {
+        return Err(Error::shape(op, format!("no pixels to make {out_h} x {out_w} of"), [x.shape()]));
+    }
+    Ok((n, Params { from: [h, w], to: [out_h, out_w] }))
+}

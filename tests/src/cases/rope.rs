@@ -1,0 +1,51 @@
+//! Cases of rotary position encoding.
+
+use super::Case;
+use super::form::{Form, any_form, seeded};
+use crate::compare::Tolerance;
+use proptest::prelude::*;
+use sam3i_engine::{Device, Result, Tensor, ops};
+
+/// Rotation of `[b, n, 3 * heads * d]`.
+#[derive(Clone, Debug)]
+pub struct Rope {
+    /// b, n and the last axis.
+    pub shape: [usize; 3],
+    /// Heads.
+    pub heads: usize,
+    /// Shape of the table.
+    pub table: [usize; 3],
+    /// How the operand lies.
+    pub form: Form,
+    /// Whether somebody else holds the operand, so that it may not be overwritten.
+    pub shared: bool,
+    /// Seed of the values.
+    pub seed: u32,
+}
+
+impl Case for Rope {
+    /// Two products of up to 16 that may cancel, three f32 roundings.
+    const TOLERANCE: Tolerance = Tolerance { absolute: 4e-6, relative: 2e-7 };
+
+    fn run(&self, device: &Device) -> Result<Tensor> {
+        let qkv = seeded(self.shape.iter().product(), self.seed, &[]);
+        let table = seeded(self.table.iter().product(), self.seed ^ 1, &[]);
+        let qkv = self.form.place(device, &self.shape, &qkv)?;
+        let _held = self.shared.then(|| qkv.clone());
+        ops::rope::rope(qkv, &Form::Whole.place(device, &self.table, &table)?, self.heads)
+    }
+}
+
+/// Odd numbers of tokens, heads and pairs.
+pub fn any_rope() -> impl Strategy<Value = Rope> {
+    (1usize..4, 0usize..20, 1usize..5, 0usize..40, any_form(), any::<bool>(), any::<u32>()).prop_map(
+        |(b, n, heads, pairs, form, shared, seed)| Rope {
+            shape: [b, n, 6 * heads * pairs],
+            heads,
+            table: [n, pairs, 2],
+            form,
+            shared,
+            seed,
+        },
+    )
+}
