@@ -1,4 +1,5 @@
-//! What the tests and benches share: the cases of every op, and how results are compared.
+//! What the tests and benches share: the cases of every op, how results are compared, where recorded ones are.
 
 pub mod cases;
 pub mod compare;
+pub mod goldens;
