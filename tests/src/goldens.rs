@@ -1,24 +1,65 @@
-//! Where the recorded numbers lie.
+//! Where the recorded numbers are: a few files come with the source, the rest is a folder of its own.
 
 use std::path::{Path, PathBuf};
 
-/// The folder of recorded numbers: `SAM3I_GOLDENS`, else `../shared/goldens` beside the workspace.
+/// The folder of goldens: the one `SAM3I_GOLDENS` names, else `shared/goldens` beside the workspace.
 ///
-/// `None` (after one loud line) where there is none, so that a bare clone still tests everything else; with
-/// `SAM3I_REQUIRE_GOLDENS` set that is a failure.
+/// Says so in one line when it is absent: what needs it is then skipped.
+///
+/// # Panics
+/// If it is absent while `SAM3I_REQUIRE_GOLDENS` is set.
 pub fn goldens_dir() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/goldens");
-    let dir = std::env::var_os("SAM3I_GOLDENS").map_or(beside, PathBuf::from);
-    if dir.is_dir() {
-        return Some(dir);
+    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/goldens");
+    let folder = PathBuf::from(std::env::var_os("SAM3I_GOLDENS").unwrap_or_else(|| beside.into()));
+    if folder.join("README.md").is_file() {
+        return Some(folder);
     }
-    let message = format!("no recorded numbers in {}; set SAM3I_GOLDENS", dir.display());
-    assert!(std::env::var_os("SAM3I_REQUIRE_GOLDENS").is_none(), "{message}");
-    eprintln!("SKIPPED: {message}");
+    let problem =
+        format!("no goldens in {}; set SAM3I_GOLDENS to the folder that has them", folder.display());
+    assert!(std::env::var_os("SAM3I_REQUIRE_GOLDENS").is_none(), "{problem}");
+    eprintln!("SKIPPED: {problem}");
     None
 }
 
-/// The small recorded files that are part of the repository.
-pub fn data_dir() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("data")
+/// A file that comes with the source.
+pub fn data(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join(file)
+}
+
+/// An empty folder for a test's files, removed when it goes.
+#[derive(Debug)]
+pub struct TempFolder(PathBuf);
+
+impl TempFolder {
+    /// Makes it. Names must differ between the tests of a binary.
+    ///
+    /// # Panics
+    /// If the system does not let it.
+    pub fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("sam3i-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a temporary folder");
+        Self(path)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Writes a file into it.
+    ///
+    /// # Panics
+    /// If the system does not let it.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::write(&path, bytes).expect("written");
+        path
+    }
+}
+
+impl Drop for TempFolder {
+    fn drop(&mut self) {
+        // A leftover in the system's temporary folder is only untidy.
+        drop(std::fs::remove_dir_all(&self.0));
+    }
 }

@@ -1,5 +1,6 @@
-//! What the tests and benches share: the cases of every op, and how results are compared.
+//! What the tests and benches share: the cases of every op, how results are compared, where recorded ones are.
 
 pub mod cases;
 pub mod compare;
 pub mod goldens;
+pub mod recording;

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use sam3i::mask::{Mask, Rle};
-use sam3i_tests::goldens::data_dir;
+use sam3i_tests::goldens::data;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -22,7 +22,7 @@ struct Case {
 }
 
 fn recorded() -> Vec<Case> {
-    let text = std::fs::read_to_string(data_dir().join("eval/rle/masks.json")).expect("recorded masks");
+    let text = std::fs::read_to_string(data("eval/rle/masks.json")).expect("recorded masks");
     serde_json::from_str::<Recorded>(&text).expect("recorded masks").masks
 }
 

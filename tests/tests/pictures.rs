@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use safetensors::{Dtype, SafeTensors};
 use sam3i::picture::{DecodeOptions, ImageView, Picture, ResizeMode, normalise, resize};
-use sam3i_tests::goldens::{data_dir, goldens_dir};
+use sam3i_tests::goldens::{data, goldens_dir};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,7 @@ struct Expected {
 }
 
 fn pictures() -> PathBuf {
-    data_dir().join("pictures")
+    data("pictures")
 }
 
 fn open(path: &Path) -> Picture {

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use sam3i::text::{Tokenizer, clean};
-use sam3i_tests::goldens::data_dir;
+use sam3i_tests::goldens::data;
 use serde::Deserialize;
 use std::sync::LazyLock;
 
@@ -27,7 +27,7 @@ static PUBLISHED: LazyLock<Tokenizer> =
     LazyLock::new(|| Tokenizer::new(49408, 32).expect("the published sizes"));
 
 fn recorded() -> Vec<Case> {
-    let text = std::fs::read_to_string(data_dir().join("tokenizer.json")).expect("tests/data/tokenizer.json");
+    let text = std::fs::read_to_string(data("tokenizer.json")).expect("tests/data/tokenizer.json");
     serde_json::from_str::<Recorded>(&text).expect("recorded tokens").cases
 }
 
