@@ -1,7 +1,7 @@
 //! `sam3i convert`: any checkpoint to one .safetensors file under SAM3-I's names.
 
 use crate::args::WeightType;
-use crate::output::grouped;
+use crate::terminal::grouped;
 use anyhow::Result;
 use sam3i::{Checkpoint, Config};
 use std::path::PathBuf;

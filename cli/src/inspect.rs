@@ -1,6 +1,6 @@
 //! `sam3i inspect`: what a weight file is, has and lacks.
 
-use crate::output::{grouped, print};
+use crate::terminal::{grouped, print};
 use anyhow::Result;
 use sam3i::Config;
 use sam3i::checkpoint::{Checkpoint, Comparison, WeightFile};

@@ -6,7 +6,11 @@ mod args;
 mod convert;
 mod inspect;
 mod output;
+mod overlay;
+mod palette;
 mod synth;
+mod tags;
+mod terminal;
 
 use args::{Cli, Command};
 use clap::Parser;
@@ -23,7 +27,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("sam3i: {}", output::describe(&error));
+            eprintln!("sam3i: {}", terminal::describe(&error));
             ExitCode::from(2)
         }
     }

@@ -68,16 +68,14 @@ impl Rle {
     pub fn decode(&self) -> Result<Mask> {
         let [height, width] = self.size;
         let runs = self.runs()?;
-        let mut bits = vec![0; pixels(self.size)?];
+        let mut columns = vec![0; pixels(self.size)?];
         let mut at = 0;
         for (i, &run) in runs.iter().enumerate() {
             let end = at + run as usize;
-            if i % 2 == 1 {
-                (at..end).for_each(|p| bits[p % height * width + p / height] = 1);
-            }
+            columns[at..end].fill((i % 2) as u8);
             at = end;
         }
-        Ok(Mask { width, height, bits })
+        Ok(Mask { width, height, bits: transposed(&columns, height) })
     }
 
     /// The number of set pixels.
@@ -91,18 +89,28 @@ impl Rle {
 
 /// The mask's run lengths, column by column, zeros first.
 fn column_runs(mask: &Mask) -> Vec<u32> {
-    let Mask { width, height, ref bits } = *mask;
-    let pixels = (0..width).flat_map(|x| (0..height).map(move |y| u8::from(bits[y * width + x] != 0)));
-    let mut runs = vec![0];
-    let mut current = 0;
-    for bit in pixels {
-        if bit != current {
-            runs.push(0);
-            current = bit;
+    let columns = transposed(&mask.bits, mask.width);
+    let starts_set = columns.first().is_some_and(|&bit| bit != 0);
+    let no_zeros = (starts_set || columns.is_empty()).then_some(0);
+    let runs = columns.chunk_by(|a, b| (*a != 0) == (*b != 0)).map(|run| run.len() as u32);
+    no_zeros.into_iter().chain(runs).collect()
+}
+
+/// Rows of `row` bytes turned into columns, in blocks that stay in the cache.
+fn transposed(bytes: &[u8], row: usize) -> Vec<u8> {
+    const BLOCK: usize = 64;
+    let rows = bytes.len().checked_div(row).unwrap_or(0);
+    let mut out = vec![0; bytes.len()];
+    for top in (0..rows).step_by(BLOCK) {
+        for left in (0..row).step_by(BLOCK) {
+            for y in top..rows.min(top + BLOCK) {
+                for x in left..row.min(left + BLOCK) {
+                    out[x * rows + y] = bytes[y * row + x];
+                }
+            }
         }
-        *runs.last_mut().expect("it starts with one run") += 1;
     }
-    runs
+    out
 }
 
 fn pixels([height, width]: [usize; 2]) -> Result<usize> {
@@ -216,6 +224,13 @@ mod tests {
         let rle = Rle { size: [3, 2], counts: String::new() };
         assert_eq!(rle.decode().expect("zeros").bits, [0; 6]);
         assert_eq!(rle.area().expect("zeros"), 0);
+    }
+
+    #[test]
+    fn masks_larger_than_a_block_come_back() {
+        let mask =
+            Mask::new(131, 70, (0..131 * 70).map(|i| u8::from(i % 7 < 3)).collect()).expect("131 x 70");
+        assert_eq!(mask.to_rle().expect("small").decode().expect("its own string"), mask);
     }
 
     #[test]

@@ -173,6 +173,9 @@ fn damage(error: &ImageError, limits: &DecodeLimits) -> String {
                 limits.memory
             )
         }
+        ImageError::Unsupported(_) => {
+            format!("this kind of picture file cannot be read ({error}); convert it to png")
+        }
         _ => format!("the file is damaged or cut off ({error}); copy or download it again"),
     }
 }

@@ -1,0 +1,249 @@
+//! What was found, drawn over the picture: fills, outlines, boxes and tags.
+
+use crate::palette;
+use crate::tags::{Rect, Tags};
+use anyhow::{Result, ensure};
+use sam3i::mask::Mask;
+use sam3i::picture::Picture;
+
+/// Opacity of a mask's inside.
+const FILL: f32 = 0.42;
+/// Opacity of a box's lines.
+const BOX: f32 = 0.85;
+/// Opacity of the dark rim that sets an outline off from a picture of its own colour.
+const RIM: f32 = 0.45;
+
+/// One instance to draw.
+#[derive(Clone, Copy, Debug)]
+pub struct Item<'a> {
+    /// Its mask, of the picture's size.
+    pub mask: &'a Mask,
+    /// Its box: x0, y0, x1, y1 in pixels, perhaps beyond the picture.
+    pub box_xyxy: [f32; 4],
+    /// Its score.
+    pub score: f32,
+    /// What it was found by.
+    pub label: &'a str,
+    /// Which colour it gets (see [`palette::colour`]).
+    pub colour: usize,
+}
+
+/// Draws `items` over `picture`: the larger masks first, so that none is hidden; tags last, in the items' order.
+///
+/// # Errors
+/// When a mask has not the picture's size.
+pub fn render(picture: &Picture, items: &[Item]) -> Result<Picture> {
+    let (width, height) = (picture.width, picture.height);
+    for Item { mask, .. } in items {
+        let (w, h) = (mask.width, mask.height);
+        ensure!(
+            (w, h) == (width, height),
+            "a mask of {w} x {h} pixels does not fit the picture's {width} x {height}"
+        );
+    }
+    let mut canvas = Canvas { width: width as i32, height: height as i32, rgb: picture.rgb.clone() };
+    let line = line_width(width, height);
+    let mut order: Vec<&Item> = items.iter().collect();
+    order.sort_by_key(|item| std::cmp::Reverse(item.mask.area()));
+    for item in &order {
+        draw_mask(&mut canvas, item.mask, line, palette::colour(item.colour));
+    }
+    for item in &order {
+        canvas.frame(whole_pixels(item.box_xyxy), (line / 2).max(1), palette::colour(item.colour));
+    }
+    let mut tags = Tags::new(width, height);
+    for item in items {
+        let text = format!("{:.2} {}", item.score, item.label);
+        tags.draw(&mut canvas, whole_pixels(item.box_xyxy), &text, palette::colour(item.colour));
+    }
+    Ok(Picture::new(width, height, canvas.rgb)?)
+}
+
+/// Width of an outline: 1 pixel on small pictures, 2 around 640 x 480, more on larger ones.
+fn line_width(width: usize, height: usize) -> i32 {
+    (((width * height) as f32).sqrt() / 320.0).round().clamp(1.0, 24.0) as i32
+}
+
+/// The box in whole pixels; sides that are no numbers become 0.
+fn whole_pixels([x0, y0, x1, y1]: [f32; 4]) -> Rect {
+    // Far beyond any picture, and far from where adding widths would overflow.
+    let whole = |value: f32| value.round().clamp(-1e6, 1e6) as i32;
+    let (x, y) = (whole(x0), whole(y0));
+    Rect { x, y, width: (whole(x1) - x).max(1), height: (whole(y1) - y).max(1) }
+}
+
+/// Fills a mask, and draws its outline just inside with a thin dark rim just outside.
+fn draw_mask(canvas: &mut Canvas, mask: &Mask, line: i32, colour: [u8; 3]) {
+    let bounds = mask.bounds();
+    let (left, right) = (bounds.x as i32, (bounds.x + bounds.width) as i32);
+    let (top, bottom) = (bounds.y as i32, (bounds.y + bounds.height) as i32);
+    for y in top..bottom {
+        canvas.tint_row(mask, y, colour);
+    }
+    let around = (top - 1..=bottom).flat_map(|y| (left - 1..=right).map(move |x| (x, y)));
+    let (inner, outer): (Vec<_>, Vec<_>) =
+        around.filter(|&(x, y)| is_at_edge(mask, x, y)).partition(|&(x, y)| is_set(mask, x, y));
+    for (x, y) in outer {
+        canvas.blend(x, y, [0; 3], RIM);
+    }
+    for (x, y) in inner {
+        let reached = disc(line).map(|(dx, dy)| (x + dx, y + dy));
+        reached.filter(|&(x, y)| is_set(mask, x, y)).for_each(|(x, y)| canvas.blend(x, y, colour, 1.0));
+    }
+}
+
+fn is_set(mask: &Mask, x: i32, y: i32) -> bool {
+    let inside = (0..mask.width as i32).contains(&x) && (0..mask.height as i32).contains(&y);
+    inside && mask.bits[y as usize * mask.width + x as usize] != 0
+}
+
+/// Whether one of the four neighbours is on the other side of the mask's edge; beyond the picture nothing is set.
+fn is_at_edge(mask: &Mask, x: i32, y: i32) -> bool {
+    let here = is_set(mask, x, y);
+    [(1, 0), (-1, 0), (0, 1), (0, -1)].iter().any(|&(dx, dy)| is_set(mask, x + dx, y + dy) != here)
+}
+
+/// The pixels nearer than `line`.
+fn disc(line: i32) -> impl Iterator<Item = (i32, i32)> {
+    let square = (1 - line..line).flat_map(move |dy| (1 - line..line).map(move |dx| (dx, dy)));
+    square.filter(move |(dx, dy)| dx * dx + dy * dy < line * line)
+}
+
+/// The picture being drawn on. Whatever lies outside is not drawn.
+pub struct Canvas {
+    width: i32,
+    height: i32,
+    rgb: Vec<u8>,
+}
+
+impl Canvas {
+    /// Lays `colour` over a pixel.
+    pub fn blend(&mut self, x: i32, y: i32, colour: [u8; 3], opacity: f32) {
+        if !(0..self.width).contains(&x) || !(0..self.height).contains(&y) {
+            return;
+        }
+        let at = 3 * (y as usize * self.width as usize + x as usize);
+        for (below, above) in self.rgb[at..at + 3].iter_mut().zip(colour) {
+            *below = mix(*below, above, opacity);
+        }
+    }
+
+    /// Lays `colour` over the set pixels of a mask's row.
+    fn tint_row(&mut self, mask: &Mask, y: i32, colour: [u8; 3]) {
+        let mixed =
+            colour.map(|above| std::array::from_fn::<u8, 256, _>(|below| mix(below as u8, above, FILL)));
+        let row = y as usize * mask.width;
+        let pixels = self.rgb[3 * row..].chunks_exact_mut(3);
+        for (pixel, _) in pixels.zip(&mask.bits[row..row + mask.width]).filter(|(_, bit)| **bit != 0) {
+            pixel.iter_mut().zip(&mixed).for_each(|(byte, mixed)| *byte = mixed[usize::from(*byte)]);
+        }
+    }
+
+    /// Fills a rectangle, clipped to the picture.
+    fn fill(&mut self, rect: Rect, colour: [u8; 3], opacity: f32) {
+        for y in rect.y.max(0)..(rect.y + rect.height).min(self.height) {
+            for x in rect.x.max(0)..(rect.x + rect.width).min(self.width) {
+                self.blend(x, y, colour, opacity);
+            }
+        }
+    }
+
+    /// Fills a rectangle with round corners.
+    pub fn fill_round(&mut self, rect: Rect, radius: i32, colour: [u8; 3], opacity: f32) {
+        for y in rect.y..rect.y + rect.height {
+            for x in rect.x..rect.x + rect.width {
+                let cover = corner_cover(&rect, radius, x, y);
+                self.blend(x, y, colour, opacity * cover);
+            }
+        }
+    }
+
+    /// Draws a rectangle's edge, inwards.
+    fn frame(&mut self, rect: Rect, line: i32, colour: [u8; 3]) {
+        let Rect { x, y, width, height } = rect;
+        let line = line.min(width).min(height);
+        let inner = (height - 2 * line).max(0);
+        self.fill(Rect { height: line, ..rect }, colour, BOX);
+        self.fill(Rect { y: y + line + inner, height: line.min(height - line), ..rect }, colour, BOX);
+        let side = Rect { x, y: y + line, width: line, height: inner };
+        self.fill(side, colour, BOX);
+        self.fill(Rect { x: x + width - line, width: line.min(width - line), ..side }, colour, BOX);
+    }
+}
+
+/// One channel of a colour laid over another.
+fn mix(below: u8, above: u8, opacity: f32) -> u8 {
+    (f32::from(below) * (1.0 - opacity) + f32::from(above) * opacity).round() as u8
+}
+
+/// How much of a pixel a rectangle with round corners covers.
+fn corner_cover(rect: &Rect, radius: i32, x: i32, y: i32) -> f32 {
+    let beyond = |at: i32, start: i32, length: i32| {
+        let (first, last) = (start + radius, start + length - 1 - radius);
+        (first - at).max(at - last).max(0) as f32
+    };
+    let (dx, dy) = (beyond(x, rect.x, rect.width), beyond(y, rect.y, rect.height));
+    (radius as f32 + 0.5 - dx.hypot(dy)).clamp(0.0, 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disc_mask(width: usize, height: usize, cx: f32, cy: f32, radius: f32) -> Mask {
+        let inside = |i: usize| ((i % width) as f32 - cx).hypot((i / width) as f32 - cy) <= radius;
+        Mask::new(width, height, (0..width * height).map(|i| u8::from(inside(i))).collect())
+            .expect("its size")
+    }
+
+    fn grey(width: usize, height: usize) -> Picture {
+        Picture::new(width, height, vec![128; 3 * width * height]).expect("a picture")
+    }
+
+    fn pixel(picture: &Picture, x: usize, y: usize) -> [u8; 3] {
+        let at = 3 * (y * picture.width + x);
+        [picture.rgb[at], picture.rgb[at + 1], picture.rgb[at + 2]]
+    }
+
+    #[test]
+    fn nothing_found_is_the_picture_itself() {
+        assert_eq!(render(&grey(20, 10), &[]).expect("no items"), grey(20, 10));
+    }
+
+    #[test]
+    fn the_inside_is_tinted_and_the_rest_left_alone() {
+        let mask = disc_mask(200, 160, 100.0, 110.0, 30.0);
+        let item =
+            Item { mask: &mask, box_xyxy: [70.0, 80.0, 131.0, 141.0], score: 0.9, label: "disc", colour: 0 };
+        let drawn = render(&grey(200, 160), &[item]).expect("one item");
+        assert_eq!(pixel(&drawn, 5, 150), [128; 3]);
+        assert_eq!(pixel(&drawn, 78, 90), palette::colour(0));
+        let inside = pixel(&drawn, 100, 110);
+        assert!(inside != [128; 3] && inside != palette::colour(0), "{inside:?}");
+    }
+
+    #[test]
+    fn a_mask_of_another_size_is_refused() {
+        let mask = disc_mask(10, 10, 5.0, 5.0, 3.0);
+        let item = Item { mask: &mask, box_xyxy: [0.0; 4], score: 0.5, label: "", colour: 0 };
+        assert!(render(&grey(11, 10), &[item]).is_err());
+    }
+
+    #[test]
+    fn boxes_beyond_the_picture_and_tiny_pictures_are_drawn() {
+        let boxes = [
+            [-50.0, -50.0, 900.0, 900.0],
+            [f32::NAN; 4],
+            [f32::NEG_INFINITY, 0.0, f32::INFINITY, 1.0],
+            [3.0, 3.0, 1.0, 1.0],
+        ];
+        for (width, height) in [(1, 1), (3, 2), (40, 1), (64, 48)] {
+            let mask = disc_mask(width, height, 1.0, 1.0, 20.0);
+            for box_xyxy in boxes {
+                let item =
+                    Item { mask: &mask, box_xyxy, score: f32::NAN, label: "a 猫 \u{1}", colour: usize::MAX };
+                assert!(render(&grey(width, height), &[item, item]).is_ok());
+            }
+        }
+    }
+}
