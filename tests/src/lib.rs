@@ -3,4 +3,5 @@
 pub mod cases;
 pub mod compare;
 pub mod goldens;
+pub mod parity;
 pub mod recording;
