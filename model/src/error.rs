@@ -62,7 +62,7 @@ pub enum Error {
         problem: String,
     },
     /// Tensors are missing, unexpected or of the wrong shape.
-    #[error("{}: the weights do not fit the model: {problem}\nCheck that this is the right, complete file and \
+    #[error("{}: the weights do not fit the model:{problem}\nCheck that this is the right, complete file and \
              that its config.json belongs to it; `sam3i inspect` shows what it has.", path.display())]
     Mismatch {
         /// The file or directory.

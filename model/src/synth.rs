@@ -104,7 +104,7 @@ fn splitmix64(seed: u64, i: u64) -> u64 {
 /// Writes a whole synthetic model: `config.json` and `model.safetensors` in `directory`, which is made if need be.
 ///
 /// # Errors
-/// [`Error::Config`](crate::Error::Config) if the sizes do not fit together, [`Error::Io`](crate::Error::Io), and
+/// [`Error::Config`] if the sizes do not fit together, [`Error::Io`], and
 /// the engine's error if the weights cannot be written.
 pub fn write_model(config: &Config, directory: &std::path::Path, dtype: FileDType) -> Result<()> {
     config.check().map_err(|problem| Error::Config { origin: config.name.clone(), problem })?;

@@ -50,30 +50,32 @@ fn halves_to_f32(bytes: &[u8], out: &mut [f32]) {
 /// Converts f32 to the little-endian bytes of `dtype`, rounding to nearest, ties to even.
 ///
 /// # Errors
-/// The first finite value that is too large for `dtype`; or a `dtype` weights are not written in (as `None`).
+/// A finite value that is too large for `dtype`; or a `dtype` weights are not written in (as `None`).
 pub(super) fn from_f32(dtype: FileDType, values: &[f32], out: &mut Vec<u8>) -> Result<(), Option<f32>> {
-    out.clear();
-    match dtype {
-        FileDType::F32 => out.extend(values.iter().flat_map(|v| v.to_le_bytes())),
-        FileDType::F16 => {
-            for &v in values {
-                let half = f16::from_f32(v);
-                if half.is_infinite() && v.is_finite() {
-                    return Err(Some(v));
-                }
-                out.extend(half.to_le_bytes());
-            }
-        }
-        FileDType::Bf16 => {
-            for &v in values {
-                let half = bf16::from_f32(v);
-                if half.is_infinite() && v.is_finite() {
-                    return Err(Some(v));
-                }
-                out.extend(half.to_le_bytes());
-            }
-        }
-        _ => return Err(None),
+    let size = dtype.size().ok_or(None)?;
+    out.resize(values.len() * size, 0);
+    let blocks = values.par_chunks(BLOCK).zip(out.par_chunks_mut(BLOCK * size));
+    blocks.try_for_each(|(values, bytes)| match dtype {
+        FileDType::F32 => narrow(values, bytes, |v| Some(v.to_le_bytes())),
+        FileDType::F16 => narrow(values, bytes, |v| {
+            let half = f16::from_f32(v);
+            (half.is_finite() || !v.is_finite()).then(|| half.to_le_bytes())
+        }),
+        FileDType::Bf16 => narrow(values, bytes, |v| {
+            let half = bf16::from_f32(v);
+            (half.is_finite() || !v.is_finite()).then(|| half.to_le_bytes())
+        }),
+        _ => Err(None),
+    })
+}
+
+fn narrow<const N: usize>(
+    values: &[f32],
+    bytes: &mut [u8],
+    convert: impl Fn(f32) -> Option<[u8; N]>,
+) -> Result<(), Option<f32>> {
+    for (&value, bytes) in values.iter().zip(bytes.as_chunks_mut::<N>().0) {
+        *bytes = convert(value).ok_or(Some(value))?;
     }
     Ok(())
 }

@@ -165,6 +165,9 @@ impl Located {
     }
 }
 
+/// Elements copied before the file's pages are let go of: large enough to keep all threads busy.
+const PIECE: usize = 1 << 22;
+
 /// An open weight file.
 #[derive(Debug)]
 pub struct WeightFile {
@@ -327,7 +330,15 @@ impl WeightFile {
         let (start, extent) = (located.start, located.extent(shape));
         let bytes = &self.map.bytes()[start..start + extent * size];
         if located.is_contiguous(shape) {
-            return convert::to_f32(dtype, bytes, out);
+            for (i, out) in out.chunks_mut(PIECE).enumerate() {
+                let piece = i * PIECE * size..(i * PIECE + out.len()) * size;
+                convert::to_f32(dtype, &bytes[piece.clone()], out);
+                // The last piece, and all of a small tensor, is let go of by whoever asked for the whole.
+                if out.len() == PIECE {
+                    self.map.release(start + piece.start..start + piece.end);
+                }
+            }
+            return;
         }
         let mut all = vec![0.0; extent];
         convert::to_f32(dtype, bytes, &mut all);

@@ -261,6 +261,53 @@ mod tests {
         assert!(Zip::open(&file).expect("the list is sound").locate("a").is_err());
     }
 
+    /// The same archive with its sizes, offsets and counts in the 64-bit fields, as files beyond 4 GiB have them.
+    fn widened(file: &[u8]) -> Vec<u8> {
+        let end = end_record(file).expect("an archive");
+        let (directory, count) = central_directory(file).expect("an archive");
+        let mut wide = file[..file.len() - 22 - directory.len()].to_vec();
+        let start = wide.len() as u64;
+        let mut rest = directory;
+        while let Some((name, record, next)) = record(rest) {
+            let mut head = rest[..46].to_vec();
+            head[20..28].fill(0xff);
+            head[42..46].fill(0xff);
+            head[30..32].copy_from_slice(&33u16.to_le_bytes());
+            wide.extend(head);
+            wide.extend(name);
+            // An extra field of another kind first.
+            wide.extend([7, 0, 1, 0, 9, 1, 0, 24, 0]);
+            for value in [record.size, record.size, record.header] {
+                wide.extend(value.to_le_bytes());
+            }
+            rest = next;
+        }
+        let record_at = wide.len() as u64;
+        wide.extend(b"PK\x06\x06");
+        wide.extend([0; 20]);
+        for value in [count, count, record_at - start, start] {
+            wide.extend(value.to_le_bytes());
+        }
+        wide.extend(b"PK\x06\x07\0\0\0\0");
+        wide.extend(record_at.to_le_bytes());
+        wide.extend(1u32.to_le_bytes());
+        wide.extend(&file[end..end + 4]);
+        wide.extend([0xff; 16]);
+        wide.extend([0, 0]);
+        wide
+    }
+
+    #[test]
+    fn archives_with_64_bit_fields_are_read() {
+        let file = widened(&testing::archive(&[("a/data.pkl", b"pickle"), ("a/data/0", b"12345678")]));
+        let zip = Zip::open(&file).expect("sound");
+        assert_eq!(zip.read("a/data.pkl"), Ok(Some(&b"pickle"[..])));
+        assert_eq!(zip.read("a/data/0"), Ok(Some(&b"12345678"[..])));
+        for n in 0..file.len() {
+            assert!(Zip::open(&file[..n]).is_err(), "cut at {n}");
+        }
+    }
+
     #[test]
     fn compressed_entries_are_refused_with_advice() {
         let mut file = testing::archive(&[("a", b"pickle")]);
