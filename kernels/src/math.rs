@@ -12,13 +12,15 @@ pub fn exp(x: f32) -> f32 {
     const LN2_LO: f32 = 1.428_606_8e-6;
     const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding and subtracting rounds to an integer
     let clamped = if x < -87.4 { -87.4 } else { x };
-    let n = (clamped * std::f32::consts::LOG2_E + ROUND) - ROUND;
+    let rounded = clamped * std::f32::consts::LOG2_E + ROUND;
+    let n = rounded - ROUND;
     let r = clamped - n * LN2_HI - n * LN2_LO;
     let tail =
         0.5 + r * (1.0 / 6.0 + r * (1.0 / 24.0 + r * (1.0 / 120.0 + r * (1.0 / 720.0 + r * (1.0 / 5040.0)))));
     let exp_r = 1.0 + (r + r * r * tail);
-    // n is an integer in [-126, 127] (or NaN, which casts to 0), so the shifted exponent stays in range.
-    let two_n = f32::from_bits((((n as i32) + 127) << 23) as u32);
+    // The low bits of `rounded` are n, an integer in [-126, 127], so the shifted exponent stays in range. A cast would
+    // say the same, but it saturates, which the compiler does element by element. NaN leaves bits that do not matter.
+    let two_n = f32::from_bits(rounded.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127) << 23);
     if x < -87.3 { 0.0 } else { exp_r * two_n }
 }
 
