@@ -18,8 +18,9 @@ pub fn exp(x: f32) -> f32 {
     let tail =
         0.5 + r * (1.0 / 6.0 + r * (1.0 / 24.0 + r * (1.0 / 120.0 + r * (1.0 / 720.0 + r * (1.0 / 5040.0)))));
     let exp_r = 1.0 + (r + r * r * tail);
-    // The low mantissa bits of `rounded` are n (in [-126, 127]); what lies above them is shifted out.
-    let two_n = f32::from_bits((rounded.to_bits() << 23).wrapping_add(127 << 23));
+    // The low bits of `rounded` are n, an integer in [-126, 127], so the shifted exponent stays in range. A cast would
+    // say the same, but it saturates, which the compiler does element by element. NaN leaves bits that do not matter.
+    let two_n = f32::from_bits(rounded.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127) << 23);
     if x < -87.3 { 0.0 } else { exp_r * two_n }
 }
 

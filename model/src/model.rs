@@ -377,6 +377,7 @@ impl Model {
         }
         let features = self.head.pixel_features(&grounded.fused_nc, &grounded.prompt, &image.pyramid)?;
         if trace::wants_tensors() {
+            self.head.tap_predictors(&grounded.queries_qc)?;
             let logits = self.head.mask_logits(&grounded.queries_qc, &features, level)?;
             trace::tap("out.pred_masks", &logits);
         }

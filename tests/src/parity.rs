@@ -120,10 +120,13 @@ fn dead_level(model: &Model, features_hwc: &Tensor, weights: &Path) -> Tensor {
 pub fn case_tensor(model: &Model, offered: &Offered, case: &RecordedCase, name: &str) -> Option<Ours> {
     let tap = |name: &str| offered.get(name);
     let layers = model.config().dec_layers;
-    let each_layer = |what: &str| joined((0..layers).map(|i| offered[&format!("dec.layer.{i}.{what}")].clone()));
+    let each_layer =
+        |what: &str| joined((0..layers).map(|i| offered[&format!("dec.layer.{i}.{what}")].clone()));
     let boxes = || tap("out.pred_boxes").map(values);
     match name {
-        "text.tokens" => Some(Ours(model.tokenize(&case.encoded_text).ids.iter().map(|&id| id as f32).collect())),
+        "text.tokens" => {
+            Some(Ours(model.tokenize(&case.encoded_text).ids.iter().map(|&id| id as f32).collect()))
+        }
         "text.mask" => Some(flags(&model.tokenize(&case.encoded_text).padding)),
         "geo.mask" => Some(flags(&vec![false; case.boxes_cxcywh.len() + 1])),
         "prompt_mask" => {
@@ -191,7 +194,8 @@ impl Distance {
         assert_eq!(count, recorded.values.len(), "{what}: recorded {:?}", recorded.shape);
         let pairs = ours.0.iter().step_by(stride).zip(&recorded.values);
         // A NaN on either side must not pass as small.
-        let largest = pairs.map(|(&x, &y)| (f64::from(x) - y).abs()).fold(0.0, |m: f64, d| if d <= m { m } else { d });
+        let largest =
+            pairs.map(|(&x, &y)| (f64::from(x) - y).abs()).fold(0.0, |m: f64, d| if d <= m { m } else { d });
         Self { largest, spread: spread.unwrap_or_else(|| deviation(&recorded.values)) }
     }
 }

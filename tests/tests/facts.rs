@@ -1,7 +1,7 @@
 //! What holds between ops, and what ops refuse.
 
 use proptest::prelude::*;
-use sam3i_engine::{Tensor, ops};
+use sam3i_engine::{DType, Device, Tensor, ops};
 use sam3i_tests::cases::form::Form;
 use sam3i_tests::cases::{Case, check_refused, cpu_devices};
 use sam3i_tests::cases::{
@@ -45,6 +45,28 @@ proptest! {
         for pair in cpu_devices().chunks(2) {
             let results = [&pair[0], &pair[1]].map(|device| case.run(device).expect("runs"));
             prop_assert_eq!(bits(&results[0]), bits(&results[1]));
+        }
+    }
+}
+
+#[test]
+fn half_storage_is_refused_by_name() {
+    for device in cpu_devices().iter().chain([&Device::reference(), &Device::shapes_only()]) {
+        let half = Tensor::from_half_bits(device, &[1, 2, 3], DType::Bf16, vec![0; 6]).expect("6 values");
+        let plain = Tensor::zeros(device, &[3]).expect("zeros");
+        for (op, result) in [
+            ("copy", half.permute(&[2, 0, 1]).expect("an order").contiguous()),
+            ("add", ops::elementwise::add(plain.clone(), &half)),
+            ("gelu", ops::elementwise::gelu(half.clone())),
+            ("layer_norm", ops::layer_norm::layer_norm(&half, &plain, &plain, 1e-5)),
+            ("group_norm", ops::group_norm::group_norm(half.clone(), 3, &plain, &plain, 1e-5, false)),
+            ("partition", ops::window::partition(&half, 2)),
+            ("max_pool_2x2", ops::pool::max_pool_2x2(&half)),
+            ("nearest_2x", ops::resize::nearest_2x(&half)),
+            ("concat", ops::concat::concat(&[&half, &half], 0)),
+        ] {
+            let message = result.expect_err("half storage").to_string();
+            assert!(message.starts_with(&format!("{op}: has no kernel for bf16")), "{message}");
         }
     }
 }

@@ -106,7 +106,13 @@ impl Setup {
         }
     }
 
-    fn compare(&self, full: &str, name: &str, ours: &parity::Ours, recorded: &sam3i_tests::recording::Recorded) {
+    fn compare(
+        &self,
+        full: &str,
+        name: &str,
+        ours: &parity::Ours,
+        recorded: &sam3i_tests::recording::Recorded,
+    ) {
         let facts = &self.recording.manifest.tensors[full];
         let distance = Distance::of(full, ours, recorded, facts.stride(), facts.std);
         let bound = match name {
@@ -126,7 +132,13 @@ impl Setup {
     }
 
     /// What a user gets: which queries, their boxes, their masks at the picture's size.
-    fn check_final(&self, case: &RecordedCase, offered: &Offered, result: &Segmentation, image: &ImageEmbedding) {
+    fn check_final(
+        &self,
+        case: &RecordedCase,
+        offered: &Offered,
+        result: &Segmentation,
+        image: &ImageEmbedding,
+    ) {
         let recorded = |name: &str| &self.recording.tensors[&format!("{}/final.{name}", case.key)];
         let mut found: Vec<_> = result.instances.iter().collect();
         found.sort_by_key(|i| i.query);
@@ -135,7 +147,11 @@ impl Setup {
 
         for (i, instance) in found.iter().enumerate() {
             let score = recorded("scores").values[i];
-            assert!((f64::from(instance.score) - score).abs() <= self.bounds.scores, "{}: score {i}", case.key);
+            assert!(
+                (f64::from(instance.score) - score).abs() <= self.bounds.scores,
+                "{}: score {i}",
+                case.key
+            );
             for (ours, theirs) in instance.box_xyxy.iter().zip(&recorded("boxes").values[4 * i..]) {
                 let off = (f64::from(*ours) - theirs).abs();
                 assert!(off <= self.bounds.pixels, "{}: box {i} is off by {off} pixels", case.key);
@@ -165,7 +181,13 @@ impl Setup {
         assert!(differ * 2000 <= total, "{}: {differ} of {total} mask pixels differ", case.key);
     }
 
-    fn check_probabilities(&self, case: &RecordedCase, offered: &Offered, queries: &[f64], image: &ImageEmbedding) {
+    fn check_probabilities(
+        &self,
+        case: &RecordedCase,
+        offered: &Offered,
+        queries: &[f64],
+        image: &ImageEmbedding,
+    ) {
         let full = format!("{}/final.mask_probs_strided", case.key);
         let (recorded, facts) = (&self.recording.tensors[&full], &self.recording.manifest.tensors[&full]);
         let [_, rows, columns] = facts.shape[..] else { panic!("{full} has three axes") };
@@ -178,13 +200,18 @@ impl Setup {
             let large: Tensor = ops::resize::bilinear(&logits, height, width).expect("a plane");
             let large = large.to_vec().expect("values");
             let rows = (0..height).step_by(step);
-            ours.extend(rows.flat_map(|y| (0..width).step_by(step).map(move |x| (y, x))).map(|(y, x)| {
-                1.0 / (1.0 + (-large[y * width + x]).exp())
-            }));
+            ours.extend(
+                rows.flat_map(|y| (0..width).step_by(step).map(move |x| (y, x)))
+                    .map(|(y, x)| 1.0 / (1.0 + (-large[y * width + x]).exp())),
+            );
         }
         let distance = Distance::of(&full, &parity::Ours(ours), recorded, facts.stride(), None);
         let largest = distance.largest;
-        assert!(largest <= self.bounds.probabilities, "{full} on {}: off by {largest:e}", self.model.device());
+        assert!(
+            largest <= self.bounds.probabilities,
+            "{full} on {}: off by {largest:e}",
+            self.model.device()
+        );
     }
 }
 

@@ -8,7 +8,7 @@ use sam3i_kernels::rope::{self, Params, cpu, flops, reference};
 /// nobody else holds it. Spec section 6 (RoPE).
 ///
 /// # Shapes
-/// `qkv [b, n, 3 * heads * d]` in the order q, k, v; `table [n, d / 2, 2]`, see [`rope_table`]; out as `qkv`.
+/// `qkv [b, n, 3 * heads * d]` in the order q, k, v; `table [n, d / 2, 2]`, see [`rope_table()`]; out as `qkv`.
 ///
 /// # Errors
 /// [`Error::Shape`] if the last axis is not `3 * heads * d` for an even `d`, or the table has another shape;
@@ -36,7 +36,7 @@ pub fn rope(qkv: Tensor, table: &Tensor, heads: usize) -> Result<Tensor> {
     })
 }
 
-/// The table of [`rope`] for a grid of tokens numbered row by row: cosine and sine of `scale x w_j` for the first half of
+/// The table of [`rope()`] for a grid of tokens numbered row by row: cosine and sine of `scale x w_j` for the first half of
 /// the pairs, of `scale y w_j` for the second; `w_j = theta^(-4 j / head_dim)`, `j < head_dim / 4`. Spec section 6.
 ///
 /// # Shapes

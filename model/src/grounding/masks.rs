@@ -85,9 +85,6 @@ impl SegmentationHead {
     /// `[k, d]` queries, `[h, w, d]` pixel features to `[k, h, w]`.
     pub fn mask_logits(&self, queries_qc: &Tensor, features_hwc: &Tensor, level: Level) -> Result<Tensor> {
         let _scope = trace::scope(|| "seg");
-        if trace::wants_tensors() {
-            self.tap_predictors(queries_qc)?;
-        }
         let [h, w, d] = features_hwc.dims()?;
         let embed = self.predictor(level).forward(queries_qc)?;
         let logits_nk = ops::matmul::matmul_transposed(&features_hwc.reshape(&[h * w, d])?, &embed)?;
@@ -104,7 +101,8 @@ impl SegmentationHead {
     }
 
     /// The reference evaluates all three predictors and keeps one; an observer sees all three.
-    fn tap_predictors(&self, queries_qc: &Tensor) -> Result<()> {
+    pub fn tap_predictors(&self, queries_qc: &Tensor) -> Result<()> {
+        let _scope = trace::scope(|| "seg");
         for (name, level) in PREDICTORS.iter().zip(Level::ALL) {
             trace::tap(&format!("mask_embed.{name}"), &self.predictor(level).forward(queries_qc)?);
         }

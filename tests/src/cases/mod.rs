@@ -22,7 +22,7 @@ pub mod window;
 
 use crate::compare::{Tolerance, assert_close};
 use proptest::prelude::*;
-use sam3i_engine::{CpuOptions, Device, Isa, Result, Tensor};
+use sam3i_engine::{CpuOptions, Device, Error, Isa, Result, Tensor};
 use std::fmt::Debug;
 use std::sync::OnceLock;
 
@@ -51,12 +51,16 @@ pub fn cpu_devices() -> &'static [Device] {
     })
 }
 
-/// Runs a case on every CPU device and on the reference, and compares.
+/// Runs a case on every CPU device and on the reference, and compares; the shape-only device must know the shape too.
 pub fn check<C: Case>(case: &C) {
     let expected = case.run(&Device::reference()).expect("the reference runs");
     for device in cpu_devices() {
         let actual = case.run(device).expect("the device runs");
         assert_close(&format!("{case:?} on {device}"), &actual, &expected, C::TOLERANCE);
+    }
+    match case.run(&Device::shapes_only()) {
+        Ok(shape) => assert_eq!(shape.shape(), expected.shape(), "{case:?} on the shape-only device"),
+        Err(error) => assert!(matches!(error, Error::NoValues { .. }), "{case:?}: {error}"),
     }
 }
 
