@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use sam3i_tests::cases::{self, check};
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn linear_agrees_with_the_reference(case in cases::matmul::any_linear()) {

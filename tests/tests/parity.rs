@@ -117,7 +117,8 @@ impl Setup {
         let distance = Distance::of(full, ours, recorded, facts.stride(), facts.std);
         let bound = match name {
             "out.pred_masks" => self.bounds.masks,
-            "out.pred_logits" => self.bounds.logits,
+            // Presence logits are one value a layer: their spread says nothing.
+            "out.pred_logits" | "dec.presence_logits" => self.bounds.logits,
             "out.scores" | "out.pred_boxes" | "out.pred_boxes_xyxy" => self.bounds.scores,
             "text.tokens" | "text.mask" | "geo.mask" | "prompt_mask" => 0.0,
             _ => self.bounds.relative * distance.spread,

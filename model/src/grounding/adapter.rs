@@ -31,9 +31,9 @@ impl Adapters {
     pub fn route_fusion(&self, x_nc: Tensor, level: Level) -> Result<Tensor> {
         match level {
             Level::Complex => {
-                let u = self.adapter12.forward(&x_nc, "adapter12")?;
-                let v = self.adapter2.forward(&u, "adapter2")?;
-                self.add_scaled(x_nc, add(v, &u)?)
+                let u = tapped("adapter12", self.adapter12.forward(&x_nc)?);
+                let v = tapped("adapter2", add(self.adapter2.forward(&u)?, &u)?);
+                self.add_scaled(x_nc, v)
             }
             _ => self.route_decoder(x_nc, level),
         }
@@ -44,12 +44,12 @@ impl Adapters {
         match level {
             Level::Concept => Ok(x_nc),
             Level::Simple => {
-                let u = self.adapter1.forward(&x_nc, "adapter1")?;
+                let u = tapped("adapter1", self.adapter1.forward(&x_nc)?);
                 self.add_scaled(x_nc, u)
             }
             Level::Complex => {
-                let u = self.adapter12.forward(&x_nc, "adapter12")?;
-                let v = self.adapter2.forward(&u, "adapter2")?;
+                let u = tapped("adapter12", self.adapter12.forward(&x_nc)?);
+                let v = tapped("adapter2", self.adapter2.forward(&u)?);
                 self.add_scaled(x_nc, v)
             }
         }
@@ -59,6 +59,12 @@ impl Adapters {
         let term = if self.scale == 1.0 { term } else { ops::elementwise::scale_add(term, self.scale, 0.0)? };
         add(x_nc, &term)
     }
+}
+
+/// Shows a tensor to an observer and hands it on.
+fn tapped(name: &str, x: Tensor) -> Tensor {
+    trace::tap(name, &x);
+    x
 }
 
 /// `up_proj(gelu(norm(down_proj(x))))`; the norm is over the bottleneck's channels.
@@ -86,15 +92,13 @@ impl Bottleneck {
         })
     }
 
-    fn forward(&self, x_nc: &Tensor, name: &str) -> Result<Tensor> {
-        let y = match self {
+    fn forward(&self, x_nc: &Tensor) -> Result<Tensor> {
+        match self {
             Self::Full { down_proj, norm, up_proj } => {
                 let y = norm.forward(&down_proj.forward(x_nc)?)?;
-                up_proj.forward(&ops::elementwise::gelu(y)?)?
+                up_proj.forward(&ops::elementwise::gelu(y)?)
             }
-            Self::Constant(bias) => add(Tensor::zeros(x_nc.device(), x_nc.shape())?, bias)?,
-        };
-        trace::tap(name, &y);
-        Ok(y)
+            Self::Constant(bias) => add(Tensor::zeros(x_nc.device(), x_nc.shape())?, bias),
+        }
     }
 }
