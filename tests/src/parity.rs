@@ -215,10 +215,9 @@ pub fn devices() -> Vec<Device> {
 impl Recording {
     /// The recorded tensors of an image alone, or of a case, by their own names.
     pub fn of<'a>(&'a self, key: &'a str) -> impl Iterator<Item = (&'a str, &'a str, &'a Recorded)> {
-        let own = self.tensors.iter().filter_map(move |(full, tensor)| {
+        self.tensors.iter().filter_map(move |(full, tensor)| {
             let name = full.strip_prefix(key)?.strip_prefix('/')?;
             (!name.contains('/')).then_some((full.as_str(), name, tensor))
-        });
-        own
+        })
     }
 }

@@ -17,9 +17,10 @@ impl Matrix {
     /// Prepares a row-major `[n, k]` weight (`n` output channels, `k` input channels).
     ///
     /// # Errors
-    /// [`Error::Shape`] if `values` are not `n * k` numbers; on the shape-only device they may be none.
+    /// [`Error::Shape`] if `k` is 0 or `values` are not `n * k` numbers; on the shape-only device they may be none.
     pub fn new(device: &Device, n: usize, k: usize, values: Vec<f32>) -> Result<Self> {
-        if values.len() != n * k && !(device.is_shapes_only() && values.is_empty()) {
+        let fits = values.len() == n * k || (device.is_shapes_only() && values.is_empty());
+        if !fits || k == 0 {
             return Err(Error::shape(
                 "matrix",
                 format!("{} values for this weight", values.len()),
@@ -115,8 +116,8 @@ pub fn matmul_transposed(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     same_device("matmul", &[a, b])?;
     let shapes = [a.shape(), b.shape()];
     let ([m, k], [n, b_k]) = (a.dims()?, b.dims()?);
-    if k != b_k {
-        return Err(Error::shape("matmul", "the inner axes differ", shapes));
+    if k != b_k || k == 0 {
+        return Err(Error::shape("matmul", "the inner axes must be equal and not empty", shapes));
     }
     let _trace = trace::op("matmul", flops(m, n, k), shapes);
     let (a, b) = (a.contiguous()?, b.contiguous()?);

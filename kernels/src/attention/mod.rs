@@ -111,7 +111,7 @@ fn check(shape: &Shape, q: &View, k: &View, v: &View, options: &Options, out: &[
         Bias::None => {}
         Bias::Full(bias) => assert_eq!(bias.len(), rows * shape.keys),
         Bias::Factored { rows: y, columns: x, width } => {
-            assert!(width > 0 && shape.keys % width == 0);
+            assert!(width > 0 && shape.keys.is_multiple_of(width));
             assert_eq!((y.len(), x.len()), (rows * (shape.keys / width), rows * width));
         }
     }

@@ -33,7 +33,7 @@ pub fn run(shape: &Shape, q: View, k: View, v: View, options: &Options, out: &mu
 
 fn is_seen(shape: &Shape, options: &Options, b: usize, i: usize, j: usize) -> bool {
     let padding = options.key_padding.is_some_and(|p| p[b * shape.keys + j]);
-    !padding && !(options.causal && j > i)
+    !(padding || options.causal && j > i)
 }
 
 fn bias(shape: &Shape, options: &Options, h: usize, i: usize, j: usize) -> f64 {

@@ -4,7 +4,8 @@ use super::{Activation, Epilogue};
 
 /// `out[i, j] = activation(sum_p a[i, p] w[j, p] + bias[j]) + residual[i, j]`. See the [module](super).
 pub fn run(k: usize, a: &[f32], w: &[f32], epilogue: &Epilogue, out: &mut [f32]) {
-    let (m, n) = if k == 0 { (1, out.len()) } else { (a.len() / k, w.len() / k) };
+    assert!(k > 0);
+    let (m, n) = (a.len() / k, w.len() / k);
     assert_eq!((a.len(), w.len(), out.len()), (m * k, n * k, m * n));
     epilogue.check(m, n);
     for i in 0..m {

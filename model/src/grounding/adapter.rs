@@ -68,6 +68,7 @@ fn tapped(name: &str, x: Tensor) -> Tensor {
 }
 
 /// `up_proj(gelu(norm(down_proj(x))))`; the norm is over the bottleneck's channels.
+#[expect(clippy::large_enum_variant, reason = "one a layer: not worth a pointer")]
 enum Bottleneck {
     Full {
         down_proj: Linear,

@@ -16,6 +16,7 @@ pub(crate) struct TextAdapter {
 }
 
 /// `x + attention(norm1(x))`.
+#[expect(clippy::large_enum_variant, reason = "one a layer: not worth a pointer")]
 enum AttentionHalf {
     Full {
         norm1: LayerNorm,
@@ -26,6 +27,7 @@ enum AttentionHalf {
 }
 
 /// `x + up_proj(gelu(down_proj(norm2(x))))`.
+#[expect(clippy::large_enum_variant, reason = "one a layer: not worth a pointer")]
 enum BottleneckHalf {
     Full {
         norm2: LayerNorm,
