@@ -2,12 +2,12 @@
 
 use crate::checkpoint::{Adapters, Checkpoint};
 use crate::config::Config;
-use crate::grounding::PromptTokens;
 use crate::grounding::decoder::{Decoder, Memory};
 use crate::grounding::fusion::FusionEncoder;
 use crate::grounding::geometry::{Geometry, GeometryEncoder};
 use crate::grounding::masks::SegmentationHead;
 use crate::grounding::scoring::Scoring;
+use crate::grounding::{Grounded, PromptTokens};
 use crate::level::Level;
 use crate::neck::{Neck, Pyramid};
 use crate::picture::{ImageView, ResizeMode, normalise, resize};
@@ -388,16 +388,6 @@ impl Model {
         let queries_qc = ops::embedding::embedding(&grounded.queries_qc, &rows)?;
         self.head.mask_logits(&queries_qc, &features, level).map(Some)
     }
-}
-
-/// What the decoder and the scoring say, in host memory, and what the masks are made from.
-pub(crate) struct Grounded {
-    pub scores: Vec<f32>,
-    pub boxes_cxcywh: Vec<[f32; 4]>,
-    pub presence: f32,
-    queries_qc: Tensor,
-    fused_nc: Tensor,
-    prompt: PromptTokens,
 }
 
 fn sigmoid(x: f32) -> f32 {

@@ -1,9 +1,10 @@
 //! From queries to answers: which are kept, their boxes and masks at the picture's size (spec section 15).
 
 use crate::Result;
+use crate::grounding::Grounded;
 use crate::level::Level;
 use crate::mask::{Mask, Rle};
-use crate::model::Grounded;
+
 use sam3i_engine::{Tensor, ops};
 use std::time::Duration;
 

@@ -13,9 +13,7 @@ fn of_one(op: Unary, x: f32) -> f32 {
     let wide = f64::from(x);
     match op {
         Unary::Relu => at_least(x, 0.0),
-        Unary::Gelu if x.is_infinite() => at_least(x, 0.0),
-        Unary::Gelu if x < 0.0 => (wide / 2.0 * erfc(-wide / 2f64.sqrt())) as f32,
-        Unary::Gelu => (wide - wide / 2.0 * erfc(wide / 2f64.sqrt())) as f32,
+        Unary::Gelu => gelu(wide) as f32,
         Unary::Sigmoid => (1.0 / (1.0 + (-wide).exp())) as f32,
         Unary::ScaleAdd(s, t) => x * s + t,
         Unary::Clamp(low, high) => at_most(at_least(x, low), high),
@@ -24,6 +22,16 @@ fn of_one(op: Unary, x: f32) -> f32 {
             let y = at_most(at_least(x, 0.0), 1.0);
             (f64::from(at_least(y, eps)) / f64::from(at_least(1.0 - y, eps))).ln() as f32
         }
+    }
+}
+
+/// The exact GELU; 0 at `-inf`, its limit.
+pub(crate) fn gelu(x: f64) -> f64 {
+    let tail = x.abs() / 2.0 * erfc(x.abs() / 2f64.sqrt());
+    match x {
+        _ if x.is_infinite() => x.max(0.0),
+        _ if x < 0.0 => -tail,
+        _ => x - tail,
     }
 }
 

@@ -25,6 +25,6 @@ pub(crate) fn activate(x: f64, activation: Activation) -> f64 {
         Activation::None => x,
         Activation::Relu if x < 0.0 => 0.0,
         Activation::Relu => x,
-        Activation::Gelu => f64::from(crate::math::gelu(x as f32)),
+        Activation::Gelu => crate::elementwise::reference::gelu(x),
     }
 }

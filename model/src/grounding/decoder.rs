@@ -5,10 +5,10 @@ use super::adapter::Adapters;
 use crate::Result;
 use crate::config::Config;
 use crate::level::Level;
-use crate::nn::{Attention, LayerNorm, Linear, Mlp, Seen, add};
+use crate::nn::{Attention, FeedForward, LayerNorm, Mlp, Seen, add};
 use crate::weights::Weights;
 use sam3i_engine::ops::attention::Bias;
-use sam3i_engine::ops::{Activation, concat::concat, elementwise, sine};
+use sam3i_engine::ops::{concat::concat, elementwise, sine};
 use sam3i_engine::{Tensor, trace};
 
 /// The inverse sigmoid keeps this distance from 0 and 1.
@@ -186,15 +186,14 @@ struct Layer {
     catext_norm: LayerNorm,
     cross_attn: Attention,
     norm1: LayerNorm,
-    linear1: Linear,
-    linear2: Linear,
+    feed_forward: FeedForward,
     norm3: LayerNorm,
     adapters: Option<Adapters>,
 }
 
 impl Layer {
     fn load(w: &Weights, config: &Config, with_adapters: bool) -> Result<Self> {
-        let (d, heads, ffn) = (config.d_model, config.heads, config.ffn);
+        let (d, heads) = (config.d_model, config.heads);
         Ok(Self {
             self_attn: Attention::load(&w.at("self_attn"), d, heads)?,
             norm2: LayerNorm::load(&w.at("norm2"), d)?,
@@ -202,8 +201,7 @@ impl Layer {
             catext_norm: LayerNorm::load(&w.at("catext_norm"), d)?,
             cross_attn: Attention::load(&w.at("cross_attn"), d, heads)?,
             norm1: LayerNorm::load(&w.at("norm1"), d)?,
-            linear1: Linear::load(&w.at("linear1"), d, ffn)?,
-            linear2: Linear::load(&w.at("linear2"), ffn, d)?,
+            feed_forward: FeedForward::load(w, d, config.ffn)?,
             norm3: LayerNorm::load(&w.at("norm3"), d)?,
             adapters: with_adapters.then(|| Adapters::load(w, config)).transpose()?,
         })
@@ -236,7 +234,7 @@ impl Layer {
         let z = self.norm1.forward(&z)?;
         trace::tap("norm1", &z);
 
-        let ffn = self.linear2.forward(&self.linear1.forward_then(&z, Activation::Relu)?)?;
+        let ffn = self.feed_forward.forward(&z)?;
         let z = match &self.adapters {
             Some(adapters) => adapters.route_decoder(z, memory.level)?,
             None => z,

@@ -5,9 +5,8 @@ use super::adapter::Adapters;
 use crate::Result;
 use crate::config::Config;
 use crate::level::Level;
-use crate::nn::{Attention, LayerNorm, Linear, Seen, add};
+use crate::nn::{Attention, FeedForward, LayerNorm, Seen, add};
 use crate::weights::Weights;
-use sam3i_engine::ops::Activation;
 use sam3i_engine::{Tensor, trace};
 
 /// `transformer.encoder`.
@@ -50,22 +49,20 @@ struct Layer {
     /// Attends to the prompt, its name notwithstanding.
     cross_attn_image: Attention,
     norm3: LayerNorm,
-    linear1: Linear,
-    linear2: Linear,
+    feed_forward: FeedForward,
     adapters: Option<Adapters>,
 }
 
 impl Layer {
     fn load(w: &Weights, config: &Config, with_adapters: bool) -> Result<Self> {
-        let (d, heads, ffn) = (config.d_model, config.heads, config.ffn);
+        let (d, heads) = (config.d_model, config.heads);
         Ok(Self {
             norm1: LayerNorm::load(&w.at("norm1"), d)?,
             self_attn: Attention::load(&w.at("self_attn"), d, heads)?,
             norm2: LayerNorm::load(&w.at("norm2"), d)?,
             cross_attn_image: Attention::load(&w.at("cross_attn_image"), d, heads)?,
             norm3: LayerNorm::load(&w.at("norm3"), d)?,
-            linear1: Linear::load(&w.at("linear1"), d, ffn)?,
-            linear2: Linear::load(&w.at("linear2"), ffn, d)?,
+            feed_forward: FeedForward::load(w, d, config.ffn)?,
             adapters: with_adapters.then(|| Adapters::load(w, config)).transpose()?,
         })
     }
@@ -90,14 +87,13 @@ impl Layer {
         let x_nc = self.cross_attn_image.forward_add([&y, tokens, tokens], seen, &x_nc, "cross_attn")?;
 
         let y = self.norm3.forward(&x_nc)?;
-        let hidden = self.linear1.forward_then(&y, Activation::Relu)?;
         match &self.adapters {
             Some(adapters) if level != Level::Concept => {
-                let ffn = self.linear2.forward(&hidden)?;
+                let ffn = self.feed_forward.forward(&y)?;
                 trace::tap("ffn", &ffn);
                 add(adapters.route_fusion(x_nc, level)?, &ffn)
             }
-            _ => self.linear2.forward_add(&hidden, &x_nc, "ffn"),
+            _ => self.feed_forward.forward_add(&y, &x_nc, "ffn"),
         }
     }
 }

@@ -2,10 +2,9 @@
 
 use crate::config::Config;
 use crate::neck::Pyramid;
-use crate::nn::{Attention, Conv, LayerNorm, Linear, Seen, add};
+use crate::nn::{Attention, Conv, FeedForward, LayerNorm, Linear, Seen, add};
 use crate::weights::Weights;
 use crate::{Error, Result};
-use sam3i_engine::ops::Activation;
 use sam3i_engine::{Tensor, ops, trace};
 
 /// Side of the map a box is pooled to.
@@ -188,21 +187,19 @@ struct Layer {
     norm2: LayerNorm,
     cross_attn_image: Attention,
     norm3: LayerNorm,
-    linear1: Linear,
-    linear2: Linear,
+    feed_forward: FeedForward,
 }
 
 impl Layer {
     fn load(w: &Weights, config: &Config) -> Result<Self> {
-        let (d, heads, ffn) = (config.d_model, config.heads, config.ffn);
+        let (d, heads) = (config.d_model, config.heads);
         Ok(Self {
             norm1: LayerNorm::load(&w.at("norm1"), d)?,
             self_attn: Attention::load(&w.at("self_attn"), d, heads)?,
             norm2: LayerNorm::load(&w.at("norm2"), d)?,
             cross_attn_image: Attention::load(&w.at("cross_attn_image"), d, heads)?,
             norm3: LayerNorm::load(&w.at("norm3"), d)?,
-            linear1: Linear::load(&w.at("linear1"), d, ffn)?,
-            linear2: Linear::load(&w.at("linear2"), ffn, d)?,
+            feed_forward: FeedForward::load(w, d, config.ffn)?,
         })
     }
 
@@ -218,6 +215,6 @@ impl Layer {
             "cross_attn",
         )?;
         let y = self.norm3.forward(&x_nc)?;
-        self.linear2.forward_add(&self.linear1.forward_then(&y, Activation::Relu)?, &x_nc, "ffn")
+        self.feed_forward.forward_add(&y, &x_nc, "ffn")
     }
 }

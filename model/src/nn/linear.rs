@@ -56,6 +56,32 @@ impl Linear {
     }
 }
 
+/// `linear2(relu(linear1(x)))`, the feed-forward part of the detector's layers.
+pub(crate) struct FeedForward {
+    linear1: Linear,
+    linear2: Linear,
+}
+
+impl FeedForward {
+    /// `linear1 [hidden, dim]`, `linear2 [dim, hidden]`; `w` is the layer's.
+    pub fn load(w: &Weights, dim: usize, hidden: usize) -> Result<Self> {
+        Ok(Self {
+            linear1: Linear::load(&w.at("linear1"), dim, hidden)?,
+            linear2: Linear::load(&w.at("linear2"), hidden, dim)?,
+        })
+    }
+
+    /// `[n, c]` to the same.
+    pub fn forward(&self, x_nc: &Tensor) -> Result<Tensor> {
+        self.linear2.forward(&self.linear1.forward_then(x_nc, Activation::Relu)?)
+    }
+
+    /// `residual + forward(x)`; an observer is shown `forward(x)` by itself under `name`.
+    pub fn forward_add(&self, x_nc: &Tensor, residual: &Tensor, name: &str) -> Result<Tensor> {
+        self.linear2.forward_add(&self.linear1.forward_then(x_nc, Activation::Relu)?, residual, name)
+    }
+}
+
 /// Linear layers `layers.0`, `layers.1`, .. with ReLU between them and none at the end.
 pub(crate) struct Mlp(Vec<Linear>);
 

@@ -7,7 +7,7 @@ mod norm;
 
 pub(crate) use attention::{Attention, Seen};
 pub(crate) use conv::{Conv, ConvTranspose};
-pub(crate) use linear::{Linear, Mlp};
+pub(crate) use linear::{FeedForward, Linear, Mlp};
 pub(crate) use norm::{GroupNorm, LayerNorm};
 
 use crate::Result;
