@@ -74,6 +74,14 @@ impl Prompt {
 }
 
 impl Prompt {
+    /// Whether it can be asked of a picture of this size.
+    ///
+    /// # Errors
+    /// [`Error::EmptyPrompt`], [`Error::BadExample`].
+    pub fn check(&self, width: usize, height: usize) -> Result<()> {
+        self.geometry(width, height).map(drop)
+    }
+
     /// Its examples in fractions of a picture of this size, points and boxes apart.
     ///
     /// # Errors
