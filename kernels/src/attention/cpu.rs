@@ -5,11 +5,13 @@
 //! cache), bias and masks, the running maximum and sum, and the product with the values.
 
 use super::{Bias, Options, Shape, View};
-use crate::isa::{Isa, multiversion};
-use crate::math::exp;
+use crate::isa::{Arithmetic, Isa, multiversion};
+use crate::math::exp_with;
 use crate::matmul::cpu::driver::tiles;
-use crate::matmul::cpu::micro::{self, LARGEST, Left, STRIDE, Tile};
+use crate::matmul::cpu::micro::{self, Left, STRIDE};
+use crate::matmul::cpu::pack::{MOST_ROWS, transpose};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Keys of a block: a row of scores is the strided left operand of the product with the values.
 const KEY_BLOCK: usize = STRIDE;
@@ -43,6 +45,15 @@ pub fn run(isa: Isa, shape: &Shape, q: View, k: View, v: View, options: &Options
 fn query_block(shape: &Shape) -> usize {
     let shares = (4 * rayon::current_num_threads()).div_ceil(shape.batch);
     shape.queries.div_ceil(shares).clamp(14, QUERY_BLOCK)
+}
+
+/// Slices of tokens on their way to a transpose.
+type Rows<'a> = [&'a [f32]; MOST_ROWS];
+
+fn gather<'a>(tokens: impl Iterator<Item = &'a [f32]>) -> Rows<'a> {
+    let mut rows: Rows = [&[]; MOST_ROWS];
+    rows.iter_mut().zip(tokens).for_each(|(row, token)| *row = token);
+    rows
 }
 
 /// All keys and values of a call as column panels of the register tile, zero-filled at the edges.
@@ -125,9 +136,12 @@ impl Task<'_> {
         let padded = dim.next_multiple_of(self.panels.columns);
         self.start(h, q, queries, padded);
         let most = if self.options.causal { self.first + queries } else { self.shape.keys };
-        for first_key in (0..self.shape.keys.min(most)).step_by(KEY_BLOCK) {
+        let blocks = self.shape.keys.div_ceil(KEY_BLOCK).max(1);
+        let block = self.shape.keys.div_ceil(blocks).next_multiple_of(self.panels.columns);
+        for first_key in (0..self.shape.keys.min(most)).step_by(block.max(1)) {
+            let keys = block.min(self.shape.keys - first_key);
             for tile in tiles(0..queries, micro::rows(self.isa)) {
-                self.block(h, tile.start, tile.len(), first_key, padded);
+                self.block(h, tile.start, tile.len(), first_key..first_key + keys, padded);
             }
         }
         for (i, row) in out.chunks_exact_mut(width).enumerate() {
@@ -149,72 +163,47 @@ impl Task<'_> {
         state.scores.resize(micro::rows(self.isa) * STRIDE, 0.0);
         state.q.resize(queries * self.shape.head_dim, 0.0);
         for tile in tiles(0..queries, micro::rows(self.isa)) {
-            let packed = &mut state.q[tile.start * self.shape.head_dim..];
-            for (r, i) in tile.clone().enumerate() {
-                let values = q.token(self.shape, self.batch, self.first + i, h);
-                for (c, &value) in values.iter().enumerate() {
-                    packed[c * tile.len() + r] = value * self.options.scale;
-                }
-            }
+            let (rows, dim) = (tile.len(), self.shape.head_dim);
+            let tokens = gather(tile.clone().map(|i| q.token(self.shape, self.batch, self.first + i, h)));
+            transpose(self.isa, &tokens[..rows], dim, &mut state.q[tile.start * dim..], rows);
         }
+        scale(self.isa, &mut state.q, self.options.scale);
     }
 
     /// A tile of queries against a block of keys.
-    fn block(&mut self, h: usize, row: usize, rows: usize, first_key: usize, padded: usize) {
-        let keys = KEY_BLOCK.min(self.shape.keys - first_key);
-        self.scores(h, row, rows, first_key, keys);
-        for i in 0..rows {
-            let scores = &mut self.state.scores[i * STRIDE..][..keys];
-            self.options.adjust(self.shape, scores, h, self.batch, self.first + row + i, first_key);
-            let (max, sum) = (&mut self.state.max[row + i], &mut self.state.sum[row + i]);
-            let shrink = online_softmax(self.isa, scores, max, sum);
-            if shrink != 1.0 {
-                scale(self.isa, &mut self.state.out[(row + i) * padded..][..padded], shrink);
+    fn block(&mut self, h: usize, row: usize, rows: usize, keys: Range<usize>, padded: usize) {
+        let (dim, columns, count) = (self.shape.head_dim, self.panels.columns, keys.len());
+        let (key_panels, value_panels) = self.panels.head(self.shape, self.batch, h);
+        let State { out, max, sum, q, scores } = &mut self.state;
+
+        let q = Left::Packed(&q[row * dim..][..rows * dim]);
+        for first in (0..count).step_by(columns) {
+            let panel = &key_panels[(keys.start + first) * dim..][..columns * dim];
+            micro::tile(self.isa, rows, dim, q, panel, &mut scores[first..], STRIDE, false);
+        }
+        if !self.options.is_plain() {
+            for i in 0..rows {
+                let scores = &mut scores[i * STRIDE..][..count];
+                self.options.adjust(self.shape, scores, h, self.batch, self.first + row + i, keys.start);
             }
         }
-        self.add_values(h, row, rows, first_key, keys, padded);
-    }
-
-    fn scores(&mut self, h: usize, row: usize, rows: usize, first_key: usize, keys: usize) {
-        let (dim, columns) = (self.shape.head_dim, self.panels.columns);
-        let (key_panels, _) = self.panels.head(self.shape, self.batch, h);
-        let q = &self.state.q[row * dim..][..rows * dim];
-        let mut tile = Tile([0.0; LARGEST]);
-        for first in (0..keys).step_by(columns) {
-            let panel = &key_panels[(first_key + first) * dim..][..columns * dim];
-            micro::tile(self.isa, rows, dim, Left::Packed(q), panel, &mut tile);
-            let take = columns.min(keys - first);
-            for (i, sums) in tile.0.chunks_exact(columns).take(rows).enumerate() {
-                self.state.scores[i * STRIDE + first..][..take].copy_from_slice(&sums[..take]);
-            }
-        }
-    }
-
-    fn add_values(
-        &mut self,
-        h: usize,
-        row: usize,
-        rows: usize,
-        first_key: usize,
-        keys: usize,
-        padded: usize,
-    ) {
-        let columns = self.panels.columns;
-        let (_, value_panels) = self.panels.head(self.shape, self.batch, h);
-        let weights = Left::Strided(&self.state.scores);
-        let mut tile = Tile([0.0; LARGEST]);
+        let (max, sum) = (&mut max[row..row + rows], &mut sum[row..row + rows]);
+        let out = &mut out[row * padded..(row + rows) * padded];
+        online_softmax(self.isa, scores, count, max, sum, out, padded);
+        let weights = Left::Strided(scores);
         for (c, panel) in value_panels.chunks_exact(self.shape.keys * columns).enumerate() {
-            let panel = &panel[first_key * columns..][..keys * columns];
-            micro::tile(self.isa, rows, keys, weights, panel, &mut tile);
-            for (i, sums) in tile.0.chunks_exact(columns).take(rows).enumerate() {
-                let out = &mut self.state.out[(row + i) * padded + c * columns..][..columns];
-                out.iter_mut().zip(sums).for_each(|(o, s)| *o += s);
-            }
+            let panel = &panel[keys.start * columns..][..count * columns];
+            micro::tile(self.isa, rows, count, weights, panel, &mut out[c * columns..], padded, true);
         }
     }
 }
 
 impl Options<'_> {
+    /// Whether scores need nothing but their scale.
+    fn is_plain(&self) -> bool {
+        matches!(self.bias, Bias::None) && self.key_padding.is_none() && !self.causal
+    }
+
     /// Adds the bias to a row of scores and hides the keys that are not to be seen.
     fn adjust(&self, shape: &Shape, scores: &mut [f32], h: usize, b: usize, i: usize, first_key: usize) {
         let row = h * shape.queries + i;
@@ -257,37 +246,76 @@ fn add_factored(scores: &mut [f32], rows: &[f32], columns: &[f32], first: usize)
 }
 
 multiversion!(
-    /// Turns a row of scores into weights relative to the running maximum; returns what earlier sums shrink by.
-    fn online_softmax = online_softmax_body(scores: &mut [f32], max: &mut f32, sum: &mut f32) -> f32
+    /// Turns rows of scores, `STRIDE` apart, into weights relative to each row's running maximum, and shrinks the earlier
+    /// sums of weights and of weighted values (`out [rows, width]`) to it.
+    fn online_softmax = online_softmax_body::<A>(
+        scores: &mut [f32],
+        keys: usize,
+        max: &mut [f32],
+        sum: &mut [f32],
+        out: &mut [f32],
+        width: usize,
+    )
 );
 
 #[inline(always)]
-fn online_softmax_body(scores: &mut [f32], max: &mut f32, sum: &mut f32) -> f32 {
-    let mut lanes = [f32::NEG_INFINITY; 16];
-    let mut chunks = scores.chunks_exact(16);
+fn online_softmax_body<A: Arithmetic>(
+    scores: &mut [f32],
+    keys: usize,
+    max: &mut [f32],
+    sum: &mut [f32],
+    out: &mut [f32],
+    width: usize,
+) {
+    let rows = scores.chunks_mut(STRIDE).zip(out.chunks_exact_mut(width));
+    for ((scores, out), (max, sum)) in rows.zip(max.iter_mut().zip(sum)) {
+        let scores = &mut scores[..keys];
+        let new = largest(scores, *max);
+        // A row that sees nothing yet keeps weights of exp(-inf) = 0.
+        let base = if new == f32::NEG_INFINITY { 0.0 } else { new };
+        let weights = weigh::<A>(scores, base);
+        if new != *max {
+            let shrink = exp_with::<A>(*max - base);
+            *sum *= shrink;
+            out.iter_mut().for_each(|o| *o *= shrink);
+            *max = new;
+        }
+        *sum += weights;
+    }
+}
+
+/// The largest of `scores` and `so_far`; NaN is passed over.
+#[inline(always)]
+fn largest(scores: &[f32], so_far: f32) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let mut chunks = scores.chunks_exact(LANES);
     for chunk in &mut chunks {
         lanes.iter_mut().zip(chunk).for_each(|(m, &s)| *m = if s > *m { s } else { *m });
     }
-    let new = chunks.remainder().iter().chain(&lanes).fold(*max, |m, &s| if s > m { s } else { m });
-    let base = if new == f32::NEG_INFINITY { 0.0 } else { new };
-    let mut lanes = [0f32; 16];
-    let mut chunks = scores.chunks_exact_mut(16);
+    chunks.remainder().iter().chain(&lanes).fold(so_far, |m, &s| if s > m { s } else { m })
+}
+
+/// `scores = exp(scores - base)`; returns their sum.
+#[inline(always)]
+fn weigh<A: Arithmetic>(scores: &mut [f32], base: f32) -> f32 {
+    let mut lanes = [0f32; LANES];
+    let mut chunks = scores.chunks_exact_mut(LANES);
     for chunk in &mut chunks {
         for (l, s) in lanes.iter_mut().zip(chunk) {
-            *s = exp(*s - base);
+            *s = exp_with::<A>(*s - base);
             *l += *s;
         }
     }
     let mut rest = 0.0;
     for s in chunks.into_remainder() {
-        *s = exp(*s - base);
+        *s = exp_with::<A>(*s - base);
         rest += *s;
     }
-    let shrink = exp(*max - base);
-    *sum = *sum * shrink + (lanes.iter().sum::<f32>() + rest);
-    *max = new;
-    shrink
+    lanes.iter().sum::<f32>() + rest
 }
+
+/// Independent partial results of a row: two vectors of the widest registers.
+const LANES: usize = 32;
 
 multiversion!(fn scale = scale_body(values: &mut [f32], by: f32));
 

@@ -79,7 +79,7 @@ impl LeftRows for MapRows<'_> {
                 let run = self.run(first + r, cell / self.columns, cell % self.columns, start, len);
                 *slice = run.unwrap_or(&ZEROS[..len]);
             }
-            transpose(isa, &slices[..rows], len, &mut out[(p - first_k) * rows..]);
+            transpose(isa, &slices[..rows], len, &mut out[(p - first_k) * rows..], rows);
             p += len;
         }
     }

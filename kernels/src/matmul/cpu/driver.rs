@@ -1,8 +1,8 @@
 //! The loops around the register tile, shared by the matrix product and the convolutions.
 
-use super::epilogue::{accumulate, finish};
-use super::micro::{self, LARGEST, Left, Tile};
-use super::pack::{LeftRows, Packed};
+use super::epilogue::{Finish, finish};
+use super::micro::{self, Left, Tile};
+use super::pack::{LeftRows, MOST_ROWS, Packed};
 use crate::isa::Isa;
 use crate::matmul::Epilogue;
 use rayon::prelude::*;
@@ -122,6 +122,7 @@ fn task(
 ) {
     let k_blocks = w.k().div_ceil(K_BLOCK).max(1);
     let k_block = w.k().div_ceil(k_blocks).max(1);
+    let mut sums = Tile::default();
     let mut packed = vec![0.0; rows.len() * k_block + 16]; // 16: room for the last whole-vector store
     for first_k in (0..w.k().max(1)).step_by(k_block) {
         let k = k_block.min(w.k() - first_k);
@@ -134,21 +135,31 @@ fn task(
         for panel in panels.clone() {
             let columns = panel * w.columns()..((panel + 1) * w.columns()).min(w.n());
             let b = &w.panel(panel, first_k)[..k * w.columns()];
+            let how = Finish {
+                add: first_k > 0,
+                last,
+                bias: epilogue.bias.map(|b| &b[columns.clone()]),
+                activation: epilogue.activation,
+            };
             for tile in tiles.clone() {
                 let a = &packed[(tile.start - rows.start) * k..][..tile.len() * k];
-                let mut sums = Tile([0.0; LARGEST]);
-                micro::tile(isa, tile.len(), k, Left::Packed(a), b, &mut sums);
-                for (i, sums) in tile.zip(sums.0.chunks_exact(w.columns())) {
+                micro::tile(isa, tile.len(), k, Left::Packed(a), b, &mut sums.0, w.columns(), false);
+                let mut rows: [&mut [f32]; MOST_ROWS] = Default::default();
+                let mut residual: [&[f32]; MOST_ROWS] = Default::default();
+                for (row, i) in rows.iter_mut().zip(tile.clone()) {
                     // SAFETY: this row and these columns belong to this task alone, and no other slice of them lives.
-                    let row = unsafe { out.columns(i, columns.clone()) };
-                    accumulate(isa, first_k == 0, &sums[..row.len()], row);
-                    if last {
-                        let at = i * out.n + columns.start;
-                        let bias = epilogue.bias.map(|b| &b[columns.clone()]);
-                        let residual = epilogue.residual.map(|r| &r[at..][..columns.len()]);
-                        finish(isa, row, bias, epilogue.activation, residual);
-                    }
+                    *row = unsafe { out.columns(i, columns.clone()) };
                 }
+                let residual = match epilogue.residual {
+                    Some(values) => {
+                        for (row, i) in residual.iter_mut().zip(tile.clone()) {
+                            *row = &values[i * out.n + columns.start..][..columns.len()];
+                        }
+                        &residual[..tile.len()]
+                    }
+                    None => &[],
+                };
+                finish(isa, &sums.0, w.columns(), &mut rows[..tile.len()], residual, &how);
             }
         }
     }

@@ -89,44 +89,45 @@ impl LeftRows for MatrixRows<'_> {
         for (i, slice) in slices[..rows].iter_mut().enumerate() {
             *slice = &self.values[(first + i) * self.stride + first_k..][..k];
         }
-        transpose(isa, &slices[..rows], k, out);
+        transpose(isa, &slices[..rows], k, out, rows);
     }
 }
 
 /// Rows that [`transpose`] takes at most.
 pub(crate) const MOST_ROWS: usize = 16;
 
-/// `out[p * rows + i] = from[i][p]` for `p < k`. May write up to 15 values more (where `out` is longer), so blocks are
-/// packed in rising order.
-pub(crate) fn transpose(isa: Isa, from: &[&[f32]], k: usize, out: &mut [f32]) {
+/// `out[p * stride + i] = from[i][p]` for `p < k`, with `stride` at least the number of rows. May write zeros to up to 15
+/// values behind each column (where `out` goes on), so that blocks are packed in rising order.
+pub(crate) fn transpose(isa: Isa, from: &[&[f32]], k: usize, out: &mut [f32], stride: usize) {
     let rows = from.len();
-    assert!(rows <= MOST_ROWS && from.iter().all(|row| row.len() >= k) && out.len() >= rows * k);
+    assert!(rows <= MOST_ROWS && rows <= stride && from.iter().all(|row| row.len() >= k));
+    assert!(k == 0 || out.len() >= (k - 1) * stride + rows);
     let mut done = 0;
     #[cfg(target_arch = "x86_64")]
     if let Isa::Avx512(_) = isa {
-        while done + 16 <= k && (done + 15) * rows + 16 <= out.len() {
+        while done + 16 <= k && (done + 15) * stride + 16 <= out.len() {
             // SAFETY: the token proves AVX-512; every row has 16 values from `done` on, and the last of the 16 stores
-            // ends at (done + 15) * rows + 16 <= out.len().
-            unsafe { transpose_16(from, done, out.as_mut_ptr().add(done * rows)) };
+            // ends at (done + 15) * stride + 16 <= out.len().
+            unsafe { transpose_16(from, done, out.as_mut_ptr().add(done * stride), stride) };
             done += 16;
         }
     }
     let _ = isa;
     for p in done..k {
         for (i, row) in from.iter().enumerate() {
-            out[p * rows + i] = row[p];
+            out[p * stride + i] = row[p];
         }
     }
 }
 
-/// Transposes 16 columns of up to 16 rows; writes 16 values at each `p * rows`, the next row overwriting the excess.
+/// Transposes 16 columns of up to 16 rows; writes 16 values at each `p * stride`, zeros beyond the rows.
 ///
 /// # Safety
 /// AVX-512 F must be present; each of the up to 16 rows must hold 16 values from `first` on, and `out`
-/// `15 * rows + 16` values.
+/// `15 * stride + 16` values.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-unsafe fn transpose_16(from: &[&[f32]], first: usize, out: *mut f32) {
+unsafe fn transpose_16(from: &[&[f32]], first: usize, out: *mut f32, stride: usize) {
     use std::arch::x86_64::*;
     let mut x = [_mm512_setzero_ps(); 16];
     for (register, row) in x.iter_mut().zip(from) {
@@ -158,7 +159,7 @@ unsafe fn transpose_16(from: &[&[f32]], first: usize, out: *mut f32) {
     }
     for (p, column) in y.iter().enumerate() {
         // SAFETY: the caller vouches for the room; stores are in rising order, so each row's excess is overwritten.
-        unsafe { _mm512_storeu_ps(out.add(p * from.len()), *column) };
+        unsafe { _mm512_storeu_ps(out.add(p * stride), *column) };
     }
 }
 
@@ -174,7 +175,7 @@ mod tests {
                     let from: Vec<f32> = (0..rows * k).map(|x| x as f32).collect();
                     let slices: Vec<&[f32]> = (0..rows).map(|i| &from[i * k..][..k]).collect();
                     let mut out = vec![-1.0; rows * k];
-                    transpose(isa, &slices, k, &mut out);
+                    transpose(isa, &slices, k, &mut out, rows);
                     for p in 0..k {
                         for i in 0..rows {
                             assert_eq!(out[p * rows + i], from[i * k + p], "{isa} {rows}x{k}");
