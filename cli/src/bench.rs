@@ -14,7 +14,7 @@ use sam3i::picture::DecodeOptions;
 use sam3i::{Checkpoint, Config, Level, Model, Picture, Prompt, ResizeMode, SegmentOptions};
 use serde::Serialize;
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -105,7 +105,7 @@ pub fn run(args: &Args) -> Result<()> {
     if args.json { print(&(serde_json::to_string(&report)? + "\n")) } else { print(&report.text()?) }
 }
 
-fn synthetic(config: &PathBuf, messages: Messages) -> Result<Scratch> {
+fn synthetic(config: &Path, messages: Messages) -> Result<Scratch> {
     let config = Config::read(config)?;
     let scratch = Scratch(std::env::temp_dir().join(format!("sam3i-bench-{}", std::process::id())));
     messages.say(&format!("writing synthetic weights to {}", scratch.0.display()));

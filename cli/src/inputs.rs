@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 #[command(next_help_heading = "Pictures")]
 pub struct InputArgs {
     /// Pictures: png, jpeg or webp files; - reads one from standard input
-    #[arg(value_name = "INPUT", required = true, help_heading = "Arguments")]
+    #[arg(value_name = "INPUT", required = true, help_heading = None::<&'static str>)]
     inputs: Vec<PathBuf>,
     /// Take the pixels as they are stored, not turned as the EXIF orientation says
     #[arg(long)]

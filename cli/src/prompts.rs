@@ -5,11 +5,14 @@
 
 use crate::output::BoxReport;
 use crate::terminal::Messages;
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgMatches, Command, FromArgMatches};
-use sam3i::text::{Tokenizer, clean};
+use sam3i::text::Tokenizer;
 use sam3i::{Config, Level, Prompt};
+
+/// Most characters of a prompt in messages.
+const LONGEST_TITLE: usize = 80;
 
 /// The options as clap defines them.
 #[derive(Debug, clap::Args)]
@@ -20,7 +23,7 @@ struct Options {
     #[arg(short, long, value_name = "TEXT")]
     prompt: Vec<String>,
     /// How much the prompts that follow ask for: concept (a noun phrase), simple (a phrase that refers to something)
-    /// or complex (an instruction) [default: simple]; a single --level behind the last prompt holds for all
+    /// or complex (an instruction) [default: simple]; it may stand behind a single prompt
     #[arg(long, value_name = "LEVEL", value_parser = level_parser(), hide_possible_values = true)]
     level: Vec<Level>,
     /// An example of what is meant, in pixels; goes with every prompt, or stands alone; may be repeated
@@ -133,7 +136,7 @@ impl Query {
     /// What a person calls it: the sentence in quotes, or the boxes.
     pub fn title(&self) -> String {
         match (&self.text, self.boxes.len()) {
-            (Some(text), _) => format!("\"{}\"", text.trim()),
+            (Some(text), _) => format!("\"{}\"", shortened(text)),
             (None, 1) => "1 example box".to_owned(),
             (None, count) => format!("{count} example boxes"),
         }
@@ -142,6 +145,15 @@ impl Query {
     /// What stands beside the score on an overlay.
     pub fn label(&self) -> &str {
         self.text.as_deref().map_or("like the example", str::trim)
+    }
+}
+
+/// A sentence on one line, its end cut off when it is very long.
+fn shortened(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(LONGEST_TITLE) {
+        Some((end, _)) => format!("{}…", line[..end].trim_end()),
+        None => line,
     }
 }
 
@@ -159,10 +171,8 @@ impl PromptArgs {
                 Given::Level(now) => level = *now,
                 Given::Box(..) => {}
                 Given::Text(text) => {
-                    ensure!(
-                        !clean(text).is_empty(),
-                        "-p {text:?}: the prompt is empty: write what to look for"
-                    );
+                    // No picture is known yet, and none matters to words alone.
+                    Prompt::text(text).check(1, 1).with_context(|| format!("-p {text:?}"))?;
                     queries.push(Query::new(Some(text.clone()), level, &boxes));
                 }
             }
@@ -189,14 +199,19 @@ impl PromptArgs {
         })
     }
 
-    /// The level of prompts with no `--level` before them: a single one behind all prompts can only mean them all.
+    /// The level of prompts with no `--level` before them. Behind a single prompt it can only mean that one; behind
+    /// several it might mean all of them or the last.
     fn level_for_all(&self) -> Result<Level> {
-        let ordered: Vec<_> = self.given.iter().filter(|given| !matches!(given, Given::Box(..))).collect();
-        let levels = ordered.iter().filter(|given| matches!(given, Given::Level(_))).count();
-        match ordered.last() {
-            Some(Given::Level(level)) if levels == 1 => Ok(*level),
-            Some(Given::Level(level)) => {
-                bail!("--level {level} is behind the last prompt: put each --level before the -p it is for")
+        let texts = self.given.iter().filter(|given| matches!(given, Given::Text(_))).count();
+        let levels = self.given.iter().filter(|given| matches!(given, Given::Level(_))).count();
+        let last = self.given.iter().rfind(|given| !matches!(given, Given::Box(..)));
+        match last {
+            Some(Given::Level(level)) if (texts, levels) == (1, 1) => Ok(*level),
+            Some(Given::Level(level)) if texts > 0 => {
+                bail!(
+                    "--level {level} is behind the last prompt: put it before the first -p it is for (it holds for \
+                     every -p that follows)"
+                )
             }
             _ => Ok(Level::default()),
         }
@@ -255,7 +270,7 @@ mod tests {
                 &[("a", Concept), ("b", Concept), ("c", Simple)],
             ),
             ("-p a --level complex", &[("a", Complex)]),
-            ("-p a -p b --level concept --box 1,2,3,4", &[("a", Concept), ("b", Concept)]),
+            ("-p b --level concept --box 1,2,3,4", &[("b", Concept)]),
             ("--box 1,2,3,4 -p a", &[("a", Simple)]),
         ];
         for (line, expected) in cases {
@@ -272,7 +287,8 @@ mod tests {
         let cases = [
             ("", "nothing to look for"),
             ("--level simple", "nothing to look for"),
-            ("--level simple -p a --level complex", "before the -p"),
+            ("--level simple -p a --level complex", "before the first -p"),
+            ("-p a -p b --level complex", "before the first -p"),
             ("--level simple --box 1,2,3,4", "at the level concept"),
             ("-p \u{200b}", "is empty"),
             ("--box 1,2,3", "four numbers"),
@@ -283,9 +299,15 @@ mod tests {
             ("--level hard -p a", "hard"),
         ];
         for (line, words) in cases {
-            let message = queries(line).expect_err(line).to_string();
+            let message = format!("{:#}", queries(line).expect_err(line));
             assert!(message.contains(words), "{line}: {message}");
         }
+    }
+
+    #[test]
+    fn titles_are_one_line() {
+        assert_eq!(shortened(" the mug\n left "), "the mug left");
+        assert_eq!(shortened(&"é".repeat(99)), "é".repeat(80) + "…");
     }
 
     #[test]
