@@ -38,7 +38,8 @@ pub struct Args {
     #[command(flatten)]
     device: DeviceArgs,
     /// Runs whose median is taken, after one that is not counted
-    #[arg(long, value_name = "N", default_value = "3", help_heading = "Measurement", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value = "3", help_heading = "Measurement")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: u32,
     /// The picture [default: a made-up one of 640 x 480 pixels]
     #[arg(long, value_name = "FILE", help_heading = "Measurement")]
