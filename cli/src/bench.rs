@@ -33,18 +33,19 @@ pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
     /// Synthetic weights of these sizes instead of a model, made in a temporary directory
-    #[arg(long, value_name = "CONFIG.json", help_heading = "Model and device")]
+    #[arg(long, value_name = "CONFIG.json", conflicts_with = "model", help_heading = "Model and device")]
     config: Option<PathBuf>,
     #[command(flatten)]
     device: DeviceArgs,
     /// Runs whose median is taken, after one that is not counted
-    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value = "3", help_heading = "Measurement")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: u32,
     /// The picture [default: a made-up one of 640 x 480 pixels]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Measurement")]
     image: Option<PathBuf>,
     /// One JSON object on stdout instead of a text
-    #[arg(long)]
+    #[arg(long, help_heading = "Measurement")]
     json: bool,
 }
 

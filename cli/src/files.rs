@@ -6,7 +6,7 @@ use crate::overlay::{self, Item};
 use crate::prompts::Query;
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
-use sam3i::{Instance, Mask, Picture, Segmentation};
+use sam3i::{Instance, Picture, Segmentation};
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -160,13 +160,10 @@ fn numbered(answers: &[Segmentation]) -> impl Iterator<Item = (usize, usize, &In
 
 /// The picture with every prompt's instances, each in a colour of its own.
 fn draw(picture: &Picture, queries: &[Query], answers: &[Segmentation]) -> Result<Picture> {
-    let masks: Vec<Mask> =
-        numbered(answers).map(|(_, _, instance)| instance.mask()).collect::<Result<_, _>>()?;
     let items: Vec<Item> = numbered(answers)
-        .zip(&masks)
         .enumerate()
-        .map(|(colour, ((prompt, _, instance), mask))| Item {
-            mask,
+        .map(|(colour, (prompt, _, instance))| Item {
+            mask: &instance.rle,
             box_xyxy: instance.box_xyxy,
             score: instance.score,
             label: queries[prompt].label(),

@@ -2,17 +2,20 @@
 
 use anyhow::{Result, bail};
 use sam3i::{Checkpoint, Level};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The option.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Model and device")]
 pub struct ModelArgs {
     /// The model: a directory with config.json and model.safetensors, or a .safetensors or .pt file
-    #[arg(long, value_name = "PATH", env = "SAM3I_MODEL", hide_env_values = true)]
+    /// [default: what the environment variable SAM3I_MODEL names]
+    #[arg(long, value_name = "PATH")]
     model: Option<PathBuf>,
 }
 
+/// The environment variable that names a model.
+const VARIABLE: &str = "SAM3I_MODEL";
 /// The steps to a model.
 const HOW_TO_GET_ONE: &str = "\
 no model: name one with --model PATH or the environment variable SAM3I_MODEL. To get one:
@@ -26,9 +29,10 @@ For a dry run without a download (random weights, meaningless masks):
   sam3i synth --config CONFIG.json -o dry-run && sam3i segment photo.jpg -p \"a mug\" --model dry-run";
 
 impl ModelArgs {
-    /// The model's path, if one was named.
-    pub fn path(&self) -> Option<&Path> {
-        self.model.as_deref()
+    /// The model's path, if one was named. A variable that is set to nothing names none.
+    fn path(&self) -> Option<PathBuf> {
+        let named = || std::env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
+        self.model.clone().or_else(named)
     }
 
     /// Opens the checkpoint: reads its list of tensors, not yet their values.
@@ -37,7 +41,7 @@ impl ModelArgs {
     /// When no model was named, and those of [`Checkpoint::open`].
     pub fn open(&self) -> Result<Checkpoint> {
         match self.path() {
-            Some(path) => Ok(Checkpoint::open(path)?),
+            Some(path) => Ok(Checkpoint::open(&path)?),
             None => bail!(HOW_TO_GET_ONE),
         }
     }

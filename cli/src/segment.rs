@@ -31,7 +31,8 @@ Examples:
   sam3i segment photo.jpg -p chair --level concept --json | jq '.prompts[].instances[].score'
 
 Boxes are left,top,right,bottom in pixels of the picture as it is shown.
-Exit codes: 0 done, 1 nothing found (only with --fail-empty), 2 an error (others of a batch are still done).";
+Exit codes: 0 done, 1 nothing found (only with --fail-empty), 2 an error; one bad picture does not
+stop the others.";
 
 /// Arguments of `sam3i segment`.
 #[derive(Debug, clap::Args)]

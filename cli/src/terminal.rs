@@ -1,7 +1,7 @@
 //! What goes to stdout and how errors read.
 
 use anyhow::Result;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use tracing_subscriber::EnvFilter;
 
 /// Writes a text to stdout. A reader that has gone (`| head`) is no error.
@@ -59,7 +59,8 @@ pub fn start_logging(verbose: u8) {
         eprintln!("warning: RUST_LOG is not understood ({problem}); logging at the level {level}");
         EnvFilter::new(level)
     });
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
 }
 
 /// An error with its causes, without those that its own message already repeats.

@@ -342,6 +342,8 @@ fn devices_bench_and_completions_answer() {
         assert!(report["memory"]["tensors_peak_bytes"].as_u64().expect("bytes") > 100_000);
         assert!(report["ops"].as_array().expect("ops").len() > 10);
     }
+    let both = sam3i(folder.path(), &["bench", "--model", "model", "--config", config]);
+    assert!(both.code == 2 && both.stderr.contains("cannot be used with"), "{}", both.stderr);
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         let run = sam3i(folder.path(), &["completions", shell]);
         assert!(run.code == 0 && run.stdout.contains("neg-box"), "{shell}: {}", run.stderr);
