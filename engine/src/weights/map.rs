@@ -1,4 +1,4 @@
-//! A file mapped into memory, read-only.
+//! The bytes of a weight file: mapped into memory, read-only, or part of the program.
 
 use std::fs::File;
 use std::ops::Range;
@@ -6,7 +6,12 @@ use std::path::Path;
 
 /// The bytes of a file, paged in as they are touched.
 #[derive(Debug)]
-pub(super) struct FileMap(Option<memmap2::Mmap>);
+pub(super) enum FileMap {
+    /// A file on disk.
+    Mapped(memmap2::Mmap),
+    /// Bytes that are there as long as the program runs.
+    Static(&'static [u8]),
+}
 
 impl FileMap {
     /// Maps the whole file.
@@ -18,25 +23,28 @@ impl FileMap {
             return Err(std::io::Error::other("this is a directory; give the file in it"));
         }
         if info.len() == 0 {
-            return Ok(Self(None));
+            return Ok(Self::Static(&[]));
         }
         // SAFETY: the map is private to this type, read-only and handed out as shared slices only. Another process
         // that writes to the file while it is mapped could change those bytes under us: they are only ever copied
         // out as numbers or parsed once with every index checked, so the worst outcome is wrong numbers, and a file
         // cut short under us ends the process with a bus error. Weight files are written once; we accept that.
         let map = unsafe { memmap2::Mmap::map(&file)? };
-        Ok(Self(Some(map)))
+        Ok(Self::Mapped(map))
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
-        self.0.as_deref().unwrap_or(&[])
+        match self {
+            Self::Mapped(map) => map,
+            Self::Static(bytes) => bytes,
+        }
     }
 
     /// Lets go of the pages of `range`: they no longer count as resident memory, and are read again when touched.
-    /// Does nothing where the system has no such advice.
+    /// Does nothing where the system has no such advice, and to bytes of the program.
     #[allow(unsafe_code)]
     pub(super) fn release(&self, range: Range<usize>) {
-        let Some(map) = &self.0 else { return };
+        let Self::Mapped(map) = self else { return };
         if range.is_empty() || range.end > map.len() {
             return;
         }

@@ -188,6 +188,20 @@ impl WeightFile {
     /// [`WeightsError::Unsupported`].
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
         let map = FileMap::open(path).map_err(|e| WeightsError::io(path, e))?;
+        Self::read(path, map)
+    }
+
+    /// A file that is part of the program, by the name that reports give it. Its bytes are not copied and may begin at
+    /// any address.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), but for [`WeightsError::Io`].
+    pub fn from_static(name: &str, bytes: &'static [u8]) -> Result<Self, WeightsError> {
+        Self::read(Path::new(name), FileMap::Static(bytes))
+    }
+
+    /// Reads the list of tensors.
+    fn read(path: &Path, map: FileMap) -> Result<Self, WeightsError> {
         let bytes = map.bytes();
         let (container, tensors, metadata) = match sniff::sniff(&bytes[..bytes.len().min(512)]) {
             sniff::Kind::Zip => {
@@ -207,10 +221,19 @@ impl WeightFile {
         Ok(Self { path: path.to_owned(), container, map, entries, located, index, metadata })
     }
 
-    /// Where the file is.
+    /// Where the file is; the name of one that is part of the program.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The bytes of a file that is part of the program; `None` for one on disk.
+    #[must_use]
+    pub fn embedded(&self) -> Option<&'static [u8]> {
+        match self.map {
+            FileMap::Static(bytes) => Some(bytes),
+            FileMap::Mapped(_) => None,
+        }
     }
 
     /// What format it has.
@@ -377,6 +400,24 @@ mod tests {
         assert_eq!(out, [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
         gather(&values, &[1, 3, 2], &[usize::MAX, 1, 3], &mut out);
         assert_eq!(out, [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
+    }
+
+    #[test]
+    fn a_file_of_the_program_reads_from_any_address() {
+        let header = br#"{"a":{"dtype":"F16","shape":[2,2],"data_offsets":[0,8]}}"#;
+        let mut file = (header.len() as u64).to_le_bytes().to_vec();
+        file.extend(header);
+        file.extend([0x00, 0x3c, 0x00, 0xc0, 0x00, 0x38, 0x00, 0x00]);
+        for shift in 0..4 {
+            let shifted: &'static [u8] = [vec![0; shift], file.clone()].concat().leak();
+            let bytes = &shifted[shift..];
+            let weights = WeightFile::from_static("built in", bytes).expect("a weight file");
+            assert_eq!(weights.read_f32("a").expect("values"), [1.0, -2.0, 0.5, 0.0]);
+            assert_eq!(weights.read_rows_f32("a", &[1]).expect("a row"), [0.5, 0.0]);
+            assert_eq!((weights.embedded(), weights.path()), (Some(bytes), Path::new("built in")));
+        }
+        let error = WeightFile::from_static("built in", b"").expect_err("nothing").to_string();
+        assert!(error.starts_with("built in: "), "{error}");
     }
 
     #[test]
