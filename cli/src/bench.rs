@@ -99,7 +99,7 @@ pub fn run(args: &Args) -> Result<()> {
     let scratch = args.config.as_ref().map(|config| synthetic(config, messages)).transpose()?;
     let checkpoint = match &scratch {
         Some(Scratch(directory)) => Checkpoint::open(directory)?,
-        None => args.model.open()?,
+        None => args.model.open(messages)?,
     };
     let device = chosen.device.clone();
     let report = device.run(|| Bench { args, picture, chosen }.run(checkpoint))?;

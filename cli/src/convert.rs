@@ -1,15 +1,16 @@
 //! `sam3i convert`: any checkpoint to one .safetensors file under SAM3-I's names.
 
 use crate::args::WeightType;
+use crate::model;
 use crate::terminal::grouped;
 use anyhow::Result;
-use sam3i::{Checkpoint, Config};
+use sam3i::Config;
 use std::path::PathBuf;
 
 /// Arguments of `sam3i convert`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The checkpoint: a directory, or a .pt or .safetensors file
+    /// The checkpoint: a directory, a .pt or .safetensors file, or nano, the one that is built in
     #[arg(value_name = "IN")]
     input: PathBuf,
     /// The file to write
@@ -26,7 +27,7 @@ pub struct Args {
 /// Runs `sam3i convert`.
 pub fn run(args: &Args) -> Result<()> {
     let config = args.config.as_deref().map(Config::read).transpose()?;
-    let checkpoint = Checkpoint::open_with(&args.input, config)?;
+    let checkpoint = model::open(&args.input, config)?;
     for line in checkpoint.describe() {
         eprintln!("{line}");
     }

@@ -1,5 +1,6 @@
 //! `sam3i inspect`: what a weight file is, has and lacks.
 
+use crate::model;
 use crate::terminal::{grouped, print};
 use anyhow::Result;
 use sam3i::Config;
@@ -12,7 +13,7 @@ use std::path::PathBuf;
 /// Arguments of `sam3i inspect`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The checkpoint: a directory, or a .pt or .safetensors file
+    /// The checkpoint: a directory, a .pt or .safetensors file, or nano, the one that is built in
     file: PathBuf,
     /// One JSON object instead of a text
     #[arg(long)]
@@ -21,7 +22,7 @@ pub struct Args {
 
 /// Runs `sam3i inspect`.
 pub fn run(args: &Args) -> Result<()> {
-    let checkpoint = Checkpoint::open(&args.file)?;
+    let checkpoint = model::open(&args.file, None)?;
     let report = Report::new(&checkpoint)?;
     if args.json {
         return print(&(serde_json::to_string(&report)? + "\n"));

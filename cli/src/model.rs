@@ -1,21 +1,27 @@
 //! `--model`: where the model is, and what to do when there is none.
 
-use anyhow::{Result, bail};
-use sam3i::{Checkpoint, Level};
-use std::path::PathBuf;
+use crate::terminal::Messages;
+use anyhow::{Result, bail, ensure};
+use sam3i::{Checkpoint, Config, Level};
+use std::path::{Path, PathBuf};
 
 /// The option.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Model and device")]
 pub struct ModelArgs {
-    /// The model: a directory with config.json and model.safetensors, or a .safetensors or .pt file
-    /// [default: what the environment variable SAM3I_MODEL names]
+    /// The model: a directory with config.json and model.safetensors, a .safetensors or .pt file, or nano, the small
+    /// one that is built in [default: what the environment variable SAM3I_MODEL names, else nano]
     #[arg(long, value_name = "PATH")]
     model: Option<PathBuf>,
 }
 
 /// The environment variable that names a model.
 const VARIABLE: &str = "SAM3I_MODEL";
+/// The name of the model that is built in. A file of this name is `./nano`.
+const NANO: &str = "nano";
+/// What nano's answers must not be read without.
+const ABOUT_NANO: &str = "\
+model: nano, built in: it knows drawn scenes of everyday things, not photographs; see README for the published weights";
 /// The steps to a model.
 const HOW_TO_GET_ONE: &str = "\
 no model: name one with --model PATH or the environment variable SAM3I_MODEL. To get one:
@@ -35,16 +41,50 @@ impl ModelArgs {
         self.model.clone().or_else(named)
     }
 
-    /// Opens the checkpoint: reads its list of tensors, not yet their values.
+    /// Opens the checkpoint: reads its list of tensors, not yet their values. Says so when it is nano.
     ///
     /// # Errors
-    /// When no model was named, and those of [`Checkpoint::open`].
-    pub fn open(&self) -> Result<Checkpoint> {
-        match self.path() {
-            Some(path) => Ok(Checkpoint::open(&path)?),
+    /// When no model was named and none is built in, and those of [`open`].
+    pub fn open(&self, messages: Messages) -> Result<Checkpoint> {
+        let path = match self.path() {
+            Some(path) => path,
+            None if cfg!(feature = "embedded-nano") => NANO.into(),
             None => bail!(HOW_TO_GET_ONE),
+        };
+        if is_nano(&path) {
+            messages.say(ABOUT_NANO);
         }
+        open(&path, None)
     }
+}
+
+/// Whether a model's path means the one that is built in.
+fn is_nano(path: &Path) -> bool {
+    path == Path::new(NANO)
+}
+
+/// Opens the model a user names, a path or `nano`; `config` are its sizes where no file beside it has them.
+///
+/// # Errors
+/// Those of [`Checkpoint::open`]; when nano is not built in, or sizes are given for it.
+pub fn open(path: &Path, config: Option<Config>) -> Result<Checkpoint> {
+    if is_nano(path) {
+        ensure!(config.is_none(), "--config: {NANO} brings its own sizes; leave the option out");
+        return nano();
+    }
+    Ok(Checkpoint::open_with(path, config)?)
+}
+
+#[cfg(feature = "embedded-nano")]
+fn nano() -> Result<Checkpoint> {
+    Ok(Checkpoint::nano()?)
+}
+
+#[cfg(not(feature = "embedded-nano"))]
+fn nano() -> Result<Checkpoint> {
+    bail!(
+        "{NANO} was left out of this build (feature embedded-nano); name a file, ./{NANO} if it is called so"
+    )
 }
 
 /// Why prompts of these levels will not run as asked on this checkpoint; `None` if they will.

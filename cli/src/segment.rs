@@ -105,7 +105,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
 
 /// Opens the checkpoint, and says what is odd about asking it this.
 fn open(args: &Args, queries: &[Query], messages: Messages) -> Result<Checkpoint> {
-    let checkpoint = args.model.open()?;
+    let checkpoint = args.model.open(messages)?;
     args.prompts.check_lengths(queries, checkpoint.config(), messages)?;
     for line in checkpoint.describe() {
         messages.detail(&line);

@@ -42,7 +42,10 @@ impl Checkpoint {
         let names: Vec<_> = names.map(|name| name.to_string_lossy()).collect();
         let mut hash = FNV_START;
         for file in &self.files {
-            hash = hash_file(file.path(), hash).map_err(|e| Error::io(file.path(), e))?;
+            hash = match file.embedded() {
+                Some(bytes) => fnv1a64_more(hash, bytes),
+                None => hash_file(file.path(), hash).map_err(|e| Error::io(file.path(), e))?,
+            };
         }
         let bytes: u64 = self.files.iter().map(|file| file.file_bytes()).sum();
         let entries = [

@@ -12,6 +12,8 @@ mod hf;
 mod infer;
 mod layout;
 mod locate;
+#[cfg(feature = "embedded-nano")]
+mod nano;
 
 pub use adapter_state::{AdapterPart, PartState};
 pub use adapters::Adapters;
@@ -131,7 +133,17 @@ impl Checkpoint {
     /// As there.
     pub fn open_with(path: &Path, config: Option<Config>) -> Result<Self> {
         let found = locate::locate(path)?;
-        let files: Vec<_> = found.weights.iter().map(|p| WeightFile::open(p)).collect::<Result<_, _>>()?;
+        let files = found.weights.iter().map(|p| WeightFile::open(p)).collect::<Result<_, _>>()?;
+        Self::of_files(path, files, config, found.config)
+    }
+
+    /// The checkpoint that consists of these files; `given` sizes win over those `beside` the files.
+    fn of_files(
+        path: &Path,
+        files: Vec<WeightFile>,
+        given: Option<Config>,
+        beside: Option<Config>,
+    ) -> Result<Self> {
         let names = files.iter().flat_map(WeightFile::entries).map(|entry| entry.name.as_str());
         let Some(layout) = Layout::detect(names.clone()) else {
             let some: Vec<_> = names.clone().take(3).collect();
@@ -139,7 +151,7 @@ impl Checkpoint {
             return Err(Error::NotSam3 { path: path.to_owned(), problem });
         };
         let Catalogue { mut tensors, unknown, interactive } = Catalogue::read(&files, layout);
-        let (config, config_source) = choose_config(path, config, found.config, &files, &tensors)?;
+        let (config, config_source) = choose_config(path, given, beside, &files, &tensors)?;
         let all = tensors.len();
         tensors.retain(|name, _| !is_dead(name));
         let ignored = Ignored { dead: all - tensors.len(), interactive };
@@ -163,7 +175,7 @@ impl Checkpoint {
         self.check_finite = on;
     }
 
-    /// The path it was opened by.
+    /// The path it was opened by; the name of a model that is part of the program.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
