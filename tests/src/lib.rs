@@ -1,6 +1,7 @@
 //! What the tests and benches share: the cases of every op, how results are compared, where recorded ones are, how the
 //! command is run.
 
+pub mod agreement;
 pub mod cases;
 pub mod command;
 pub mod compare;

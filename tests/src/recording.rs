@@ -1,6 +1,7 @@
 //! Recordings of the published model: a manifest and its tensors.
 
 use safetensors::{Dtype, SafeTensors};
+use sam3i::Config;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -99,6 +100,16 @@ impl Recording {
             (name, Recorded { shape: view.shape().to_vec(), values })
         });
         Self { tensors: tensors.collect(), manifest: serde_json::from_str(&text).expect("a manifest") }
+    }
+}
+
+impl Recording {
+    /// The model's sizes.
+    ///
+    /// # Panics
+    /// If the manifest has none.
+    pub fn config(&self) -> Config {
+        serde_json::from_value(self.manifest.config.clone()).expect("sizes")
     }
 }
 
