@@ -284,11 +284,35 @@ fn bad_input_is_one_message_and_exit_2() {
         assert!(!run.stderr.contains("panicked") && run.stdout.is_empty(), "{line:?}: {}", run.stderr);
         assert_eq!(files(&folder.path().join("out")), [""; 0], "{line:?}");
     }
-    let run = sam3i(folder.path(), &["segment", "m0.png", "-p", "x", "--quiet"]);
-    assert!(run.code == 2 && run.stderr.starts_with("sam3i: no model"), "{}", run.stderr);
-    for words in ["SAM3I_MODEL", "facebook/sam3", "sam3i convert", "sam3i synth"] {
-        assert!(run.stderr.contains(words), "{words}: {}", run.stderr);
-    }
+}
+
+#[test]
+fn without_a_model_nano_answers_and_says_what_it_knows() {
+    let folder = workplace("nano");
+    let segment = |line: &[&str]| {
+        let run = sam3i(folder.path(), &[&["segment", "m0.png", "-p", "cat", "--json"], line].concat());
+        let mut reports = lines(&run);
+        assert_eq!(reports.len(), 1);
+        (reports.remove(0), run.stderr)
+    };
+    let (report, said) = segment(&[]);
+    assert_eq!(report["model"]["name"], "nano");
+    assert_eq!(said.matches("model: nano, built in: it knows drawn scenes").count(), 1, "{said}");
+    assert_eq!(segment(&["--quiet"]).1, "");
+    assert!(segment(&["--model", "nano"]).1.contains("model: nano, built in"));
+    assert!(!segment(&["--model", "model"]).1.contains("nano"));
+
+    let inspected = json(&sam3i(folder.path(), &["inspect", "nano", "--json"]).stdout);
+    assert_eq!((&inspected["file"], &inspected["complete"]), (&"nano".into(), &true.into()));
+    let converted = sam3i(folder.path(), &["convert", "nano", "-o", "nano.safetensors", "--dtype", "f16"]);
+    assert_eq!(converted.code, 0, "{}", converted.stderr);
+    let (from_file, said) = segment(&["--model", "nano.safetensors"]);
+    assert_eq!((&from_file["prompts"], &from_file["model"]), (&report["prompts"], &report["model"]));
+    assert!(!said.contains("built in"), "{said}");
+    let sized = sam3i(folder.path(), &["convert", "nano", "-o", "x", "--config", "model/config.json"]);
+    assert!(sized.code == 2 && sized.stderr.contains("nano brings its own sizes"), "{}", sized.stderr);
+    let missing = sam3i(folder.path(), &["segment", "m0.png", "-p", "cat", "--model", "./nano"]);
+    assert!(missing.code == 2 && missing.stderr.contains("no model here"), "{}", missing.stderr);
 }
 
 /// Files that are not what their names say, and models that are none.
