@@ -1,6 +1,6 @@
 //! The command line: verbs, and the option types several of them share.
 
-use crate::{convert, inspect, synth};
+use crate::{convert, eval, inspect, merge, predict, synth};
 use clap::{Parser, Subcommand, ValueEnum};
 use sam3i::checkpoint::FileDType;
 
@@ -22,6 +22,12 @@ pub enum Command {
     Inspect(inspect::Args),
     /// Make a model of any size with synthetic weights
     Synth(synth::Args),
+    /// Answer a data set's instructions and write a prediction file
+    Predict(Box<predict::Args>),
+    /// Join prediction files, of shards for instance
+    Merge(merge::Args),
+    /// Measure a prediction file: gIoU, cIoU, P@0.5, AP
+    Eval(eval::Args),
 }
 
 /// The element types weights are written in.

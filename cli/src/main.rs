@@ -4,10 +4,14 @@
 
 mod args;
 mod convert;
+mod eval;
 mod inspect;
+mod journal;
+mod merge;
 mod output;
 mod overlay;
 mod palette;
+mod predict;
 mod synth;
 mod tags;
 mod terminal;
@@ -23,6 +27,9 @@ fn main() -> ExitCode {
         Command::Convert(args) => convert::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Synth(args) => synth::run(args),
+        Command::Predict(args) => predict::run(args),
+        Command::Merge(args) => merge::run(args),
+        Command::Eval(args) => eval::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
