@@ -212,10 +212,11 @@ fn settings(args: &Args, annotations: u64, checkpoint: &Checkpoint, device: &Dev
     levels.dedup();
     let shard = args.shard.map_or("all".to_owned(), |shard| format!("{}/{}", shard.index, shard.count));
     let settings = [
-        ("annotations", format!("{} (hash {annotations:016x})", args.annotations.display())),
+        ("annotations", format!("hash {annotations:016x}")),
         ("image root", args.image_root.display().to_string()),
         ("categories", levels.join(",")),
-        ("model", format!("{} (hash {:016x})", checkpoint.path().display(), checkpoint.fnv1a64()?)),
+        ("model", format!("hash {:016x}", checkpoint.fnv1a64()?)),
+        ("model sizes", format!("hash {:016x}", fnv1a64(checkpoint.config().to_json().as_bytes()))),
         ("device", device.name().to_owned()),
         ("dtype", "f32".to_owned()),
         ("threshold", args.threshold.to_string()),
