@@ -103,6 +103,14 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
+    /// An annotation or prediction file, or something in it, cannot be used.
+    #[error("{origin}: {problem}")]
+    Data {
+        /// The file, annotation, image or record.
+        origin: String,
+        /// What is wrong.
+        problem: String,
+    },
 }
 
 impl From<sam3i_engine::weights::WeightsError> for Error {
@@ -118,6 +126,10 @@ impl Error {
 
     pub(crate) fn picture(origin: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::Picture { origin: origin.into(), problem: problem.into() }
+    }
+
+    pub(crate) fn data(origin: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::Data { origin: origin.into(), problem: problem.into() }
     }
 
     pub(crate) fn rle(problem: impl Into<String>) -> Self {

@@ -6,6 +6,7 @@ mod error;
 mod grounding;
 pub mod level;
 pub mod mask;
+pub mod metrics;
 mod model;
 mod neck;
 mod nn;

@@ -118,7 +118,7 @@ fn pixels([height, width]: [usize; 2]) -> Result<usize> {
     pixels.ok_or_else(|| Error::rle(format!("{width} x {height} is more than {MOST_PIXELS} pixels")))
 }
 
-fn check_sum(size: [usize; 2], runs: &[u32]) -> Result<()> {
+pub(crate) fn check_sum(size: [usize; 2], runs: &[u32]) -> Result<()> {
     let (pixels, sum) = (pixels(size)? as u64, runs.iter().map(|&run| u64::from(run)).sum::<u64>());
     if sum == pixels {
         return Ok(());
