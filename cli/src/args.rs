@@ -1,12 +1,24 @@
 //! The command line: verbs, and the option types several of them share.
 
-use crate::{convert, eval, inspect, merge, predict, synth};
+use crate::{bench, completions, convert, devices, eval, inspect, merge, predict, segment, synth};
 use clap::{Parser, Subcommand, ValueEnum};
 use sam3i::checkpoint::FileDType;
 
-/// Segment what a sentence means.
+/// What `sam3i --help` ends with.
+const EXAMPLES: &str = "\
+Examples:
+  sam3i segment photo.jpg -p \"the mug left of the laptop\" --model sam3i.safetensors
+  sam3i segment photos/*.jpg -p \"every empty chair\" --json > found.jsonl
+  sam3i convert checkpoint.pt -o sam3i.safetensors --dtype bf16
+  sam3i synth --config CONFIG.json -o dry-run
+
+`sam3i VERB --help` says more about each verb.
+Exit codes: 0 done, 1 nothing found (only with --fail-empty), 2 an error, 130 interrupted.";
+
+/// Segment what a sentence means
 #[derive(Debug, Parser)]
-#[command(name = "sam3i", version, arg_required_else_help = true)]
+#[command(name = "sam3i", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(after_help = EXAMPLES)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -16,18 +28,37 @@ pub struct Cli {
 /// The verbs, one file each.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Convert a checkpoint to one self-describing .safetensors file
-    Convert(convert::Args),
-    /// Say what a weight file is and what it has and lacks
-    Inspect(inspect::Args),
-    /// Make a model of any size with synthetic weights
-    Synth(synth::Args),
+    /// Find what a sentence means in pictures: masks, boxes and scores
+    Segment(Box<segment::Args>),
     /// Answer a data set's instructions and write a prediction file
     Predict(Box<predict::Args>),
     /// Join prediction files, of shards for instance
     Merge(merge::Args),
     /// Measure a prediction file: gIoU, cIoU, P@0.5, AP
     Eval(eval::Args),
+    /// Convert a checkpoint to one self-describing .safetensors file
+    Convert(convert::Args),
+    /// Say what a weight file is and what it has and lacks
+    Inspect(inspect::Args),
+    /// Make a model of any size with synthetic weights
+    Synth(synth::Args),
+    /// Time the stages of a model
+    Bench(bench::Args),
+    /// List what can compute on this machine
+    Devices(devices::Args),
+    /// Print a script that completes commands in a shell
+    Completions(completions::Args),
+}
+
+/// How a verb ended that did not fail at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All went well.
+    Done,
+    /// All went well, and nothing was found where something had to be (`--fail-empty`).
+    NothingFound,
+    /// Some of a batch failed; the reasons have been told.
+    SomeFailed,
 }
 
 /// The element types weights are written in.

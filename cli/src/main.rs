@@ -1,41 +1,79 @@
 //! The sam3i command: `sam3i VERB ...`.
 //!
-//! Exit codes are decided here: 0 done, 2 any error, with the reason on stderr.
+//! Exit codes are decided here: 0 done; 1 nothing found, with `--fail-empty` only; 2 any error, with the reason on
+//! stderr. Ctrl-C ends the process by its signal, which a shell reports as 130.
 
 mod args;
+mod bench;
+mod completions;
 mod convert;
+mod device;
+mod devices;
 mod eval;
+mod files;
+mod inputs;
 mod inspect;
 mod journal;
 mod merge;
+mod model;
 mod output;
 mod overlay;
 mod palette;
 mod predict;
+mod profile;
+mod prompts;
+mod segment;
 mod synth;
 mod tags;
 mod terminal;
 
-use args::{Cli, Command};
+use args::{Cli, Command, Outcome};
 use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // clap itself prints help (exit 0) and wrong usage (exit 2).
-    let cli = Cli::parse();
-    let result = match &cli.command {
-        Command::Convert(args) => convert::run(args),
-        Command::Inspect(args) => inspect::run(args),
-        Command::Synth(args) => synth::run(args),
-        Command::Predict(args) => predict::run(args),
-        Command::Merge(args) => merge::run(args),
-        Command::Eval(args) => eval::run(args),
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
+    match run(&cli.command) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::NothingFound) => ExitCode::from(1),
+        Ok(Outcome::SomeFailed) => ExitCode::from(2),
         Err(error) => {
-            eprintln!("sam3i: {}", terminal::describe(&error));
+            terminal::error(&terminal::describe(&error));
             ExitCode::from(2)
         }
     }
+}
+
+fn run(command: &Command) -> anyhow::Result<Outcome> {
+    let done = match command {
+        Command::Segment(args) => return segment::run(args),
+        Command::Predict(args) => predict::run(args),
+        Command::Merge(args) => merge::run(args),
+        Command::Eval(args) => eval::run(args),
+        Command::Convert(args) => convert::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Synth(args) => synth::run(args),
+        Command::Bench(args) => bench::run(args),
+        Command::Devices(args) => devices::run(args),
+        Command::Completions(args) => completions::run(args),
+    };
+    done.map(|()| Outcome::Done)
+}
+
+/// Help and version go to stdout and are no error; wrong usage is told like any other error.
+fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // Nobody is left to tell when stdout is closed.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.render().to_string();
+    match text.strip_prefix("error: ") {
+        Some(message) => terminal::error(message.trim_end()),
+        None => eprint!("{text}"), // the help, for want of arguments
+    }
+    ExitCode::from(2)
 }

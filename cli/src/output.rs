@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use image::ExtendedColorType;
 use image::codecs::png::PngEncoder;
 use image::{ImageEncoder, ImageError};
+use sam3i::Model;
 use sam3i::mask::{Mask, Rle};
 use sam3i::picture::Picture;
 use serde::Serialize;
@@ -53,10 +54,17 @@ pub struct ModelReport {
     pub params: u64,
 }
 
+impl ModelReport {
+    /// Of a loaded model.
+    pub fn new(model: &Model) -> Self {
+        Self { name: model.config().name.clone(), params: model.checkpoint().param_count() as u64 }
+    }
+}
+
 /// Milliseconds of the stages.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Timings {
-    /// Reading the weights.
+    /// Reading the weights; 0 for all pictures of a batch but the first.
     pub load: f64,
     /// Decoding and resizing the picture.
     pub preprocess: f64,
@@ -207,6 +215,14 @@ pub fn write_whole(path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> Res
     drop(buffered);
     drop(file);
     temporary.rename(path).with_context(written)
+}
+
+/// Checks that a file can be made in a directory; none stays.
+///
+/// # Errors
+/// When it cannot.
+pub fn check_writable(dir: &Path) -> Result<()> {
+    create_temporary(&dir.join("sam3i")).map(drop)
 }
 
 /// A file that is removed unless it is renamed.

@@ -3,7 +3,7 @@
 use crate::palette;
 use crate::tags::{Rect, Tags};
 use anyhow::{Result, ensure};
-use sam3i::mask::Mask;
+use sam3i::mask::{Mask, Rle};
 use sam3i::picture::Picture;
 
 /// Opacity of a mask's inside.
@@ -16,8 +16,8 @@ const RIM: f32 = 0.45;
 /// One instance to draw.
 #[derive(Clone, Copy, Debug)]
 pub struct Item<'a> {
-    /// Its mask, of the picture's size.
-    pub mask: &'a Mask,
+    /// Its mask, of the picture's size. Encoded, so that only one at a time takes a byte a pixel.
+    pub mask: &'a Rle,
     /// Its box: x0, y0, x1, y1 in pixels, perhaps beyond the picture.
     pub box_xyxy: [f32; 4],
     /// Its score.
@@ -34,21 +34,21 @@ pub struct Item<'a> {
 /// When a mask has not the picture's size.
 pub fn render(picture: &Picture, items: &[Item]) -> Result<Picture> {
     let (width, height) = (picture.width, picture.height);
-    for Item { mask, .. } in items {
-        let (w, h) = (mask.width, mask.height);
+    for Item { mask: Rle { size: [h, w], .. }, .. } in items {
         ensure!(
-            (w, h) == (width, height),
+            (*w, *h) == (width, height),
             "a mask of {w} x {h} pixels does not fit the picture's {width} x {height}"
         );
     }
     let mut canvas = Canvas { width: width as i32, height: height as i32, rgb: picture.rgb.clone() };
     let line = line_width(width, height);
-    let mut order: Vec<&Item> = items.iter().collect();
-    order.sort_by_key(|item| std::cmp::Reverse(item.mask.area()));
-    for item in &order {
-        draw_mask(&mut canvas, item.mask, line, palette::colour(item.colour));
+    let sized = items.iter().map(|item| Ok((item.mask.area()?, item)));
+    let mut order = sized.collect::<Result<Vec<_>>>()?;
+    order.sort_by_key(|(area, _)| std::cmp::Reverse(*area));
+    for (_, item) in &order {
+        draw_mask(&mut canvas, &item.mask.decode()?, line, palette::colour(item.colour));
     }
-    for item in &order {
+    for (_, item) in &order {
         canvas.frame(whole_pixels(item.box_xyxy), (line / 2).max(1), palette::colour(item.colour));
     }
     let mut tags = Tags::new(width, height);
@@ -190,10 +190,10 @@ fn corner_cover(rect: &Rect, radius: i32, x: i32, y: i32) -> f32 {
 mod tests {
     use super::*;
 
-    fn disc_mask(width: usize, height: usize, cx: f32, cy: f32, radius: f32) -> Mask {
+    fn disc_mask(width: usize, height: usize, cx: f32, cy: f32, radius: f32) -> Rle {
         let inside = |i: usize| ((i % width) as f32 - cx).hypot((i / width) as f32 - cy) <= radius;
-        Mask::new(width, height, (0..width * height).map(|i| u8::from(inside(i))).collect())
-            .expect("its size")
+        let bits = (0..width * height).map(|i| u8::from(inside(i))).collect();
+        Mask::new(width, height, bits).and_then(|mask| mask.to_rle()).expect("its size")
     }
 
     fn grey(width: usize, height: usize) -> Picture {

@@ -1,7 +1,8 @@
 //! What goes to stdout and how errors read.
 
 use anyhow::Result;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
+use tracing_subscriber::EnvFilter;
 
 /// Writes a text to stdout. A reader that has gone (`| head`) is no error.
 pub fn print(text: &str) -> Result<()> {
@@ -10,6 +11,56 @@ pub fn print(text: &str) -> Result<()> {
         Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(()),
         done => Ok(done?),
     }
+}
+
+/// Tells an error; every one starts the same way, so that scripts can find it.
+pub fn error(message: &str) {
+    eprintln!("sam3i: {message}");
+}
+
+/// What a verb says on stderr besides errors.
+#[derive(Clone, Copy, Debug)]
+pub struct Messages {
+    quiet: bool,
+    verbose: bool,
+}
+
+impl Messages {
+    /// Only warnings if `quiet`; details too if `verbose`.
+    pub fn new(quiet: bool, verbose: bool) -> Self {
+        Self { quiet, verbose }
+    }
+
+    /// Something the results must not be read without.
+    pub fn warn(self, message: &str) {
+        eprintln!("warning: {message}");
+    }
+
+    /// Progress, and what was chosen.
+    pub fn say(self, message: &str) {
+        if !self.quiet {
+            eprintln!("{message}");
+        }
+    }
+
+    /// What helps to understand a run.
+    pub fn detail(self, message: &str) {
+        if self.verbose {
+            eprintln!("{message}");
+        }
+    }
+}
+
+/// Sends log events to stderr: what `RUST_LOG` asks for, else warnings, and more with each `-v`.
+pub fn start_logging(verbose: u8) {
+    let level = ["warn", "info", "debug", "trace"][usize::from(verbose.min(3))];
+    let wanted = std::env::var("RUST_LOG").ok().filter(|wanted| !wanted.is_empty());
+    let filter = EnvFilter::try_new(wanted.as_deref().unwrap_or(level)).unwrap_or_else(|problem| {
+        eprintln!("warning: RUST_LOG is not understood ({problem}); logging at the level {level}");
+        EnvFilter::new(level)
+    });
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
 }
 
 /// An error with its causes, without those that its own message already repeats.

@@ -13,6 +13,33 @@ pub struct Avx512(());
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Avx2(());
 
+/// Proof that AVX-512 BF16 is present, besides what [`Avx512`] proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Avx512Bf16(());
+
+impl Avx512Bf16 {
+    /// The proof, if this processor has it.
+    #[must_use]
+    pub fn detect() -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        if matches!(Isa::detect(), Isa::Avx512(_)) && is_x86_feature_detected!("avx512bf16") {
+            return Some(Self(()));
+        }
+        None
+    }
+}
+
+/// The type products are computed in. Sums, and everything that is no product, are f32 in both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Precision {
+    /// Single precision.
+    #[default]
+    F32,
+    /// Both operands rounded to bf16, products summed in f32. For [`Isa::Avx512`] only.
+    Bf16(Avx512Bf16),
+}
+
 /// The instruction set a kernel is to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -74,11 +101,71 @@ impl fmt::Display for Isa {
     }
 }
 
+/// How a body compiled for several instruction sets multiplies and adds.
+pub(crate) trait Arithmetic {
+    /// `a * b + c`, rounded once or twice.
+    fn multiply_add(a: f32, b: f32, c: f32) -> f32;
+}
+
+/// One rounding; only where the instruction exists, for elsewhere it is a library call.
+pub(crate) struct Fused;
+
+/// Two roundings.
+pub(crate) struct Separate;
+
+/// What the compilation target surely has.
+#[cfg(any(target_arch = "aarch64", target_feature = "fma"))]
+pub(crate) type Plain = Fused;
+#[cfg(not(any(target_arch = "aarch64", target_feature = "fma")))]
+pub(crate) type Plain = Separate;
+
+impl Arithmetic for Fused {
+    #[inline(always)]
+    fn multiply_add(a: f32, b: f32, c: f32) -> f32 {
+        a.mul_add(b, c)
+    }
+}
+
+impl Arithmetic for Separate {
+    #[inline(always)]
+    fn multiply_add(a: f32, b: f32, c: f32) -> f32 {
+        a * b + c
+    }
+}
+
 /// Compiles one body three times, for AVX-512, for AVX2 and for the plain target, and picks by [`Isa`].
 ///
-/// The body must be an `#[inline(always)]` function so that it is vectorised anew in each copy. Write `a * b + c`
-/// in it, not `mul_add`: without FMA the latter is a library call.
+/// The body must be an `#[inline(always)]` function so that it is vectorised anew in each copy. It must not call
+/// `mul_add`, which without FMA is a library call; a body written `body::<A>` gets the [`Arithmetic`] of its copy.
 macro_rules! multiversion {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident = $body:ident::<A>($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)?) => {
+        $(#[$meta])*
+        #[allow(clippy::too_many_arguments)]
+        $vis fn $name(isa: $crate::isa::Isa, $($arg: $ty),*) $(-> $ret)? {
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+            #[allow(clippy::too_many_arguments)]
+            fn avx512($($arg: $ty),*) $(-> $ret)? {
+                $body::<$crate::isa::Fused>($($arg),*)
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            #[allow(clippy::too_many_arguments)]
+            fn avx2($($arg: $ty),*) $(-> $ret)? {
+                $body::<$crate::isa::Fused>($($arg),*)
+            }
+            match isa {
+                // SAFETY: the token inside this variant is only made where these features were detected.
+                #[cfg(target_arch = "x86_64")]
+                $crate::isa::Isa::Avx512(_) => unsafe { avx512($($arg),*) },
+                // SAFETY: as above, for AVX2 and FMA.
+                #[cfg(target_arch = "x86_64")]
+                $crate::isa::Isa::Avx2(_) => unsafe { avx2($($arg),*) },
+                #[allow(unreachable_patterns)]
+                _ => $body::<$crate::isa::Plain>($($arg),*),
+            }
+        }
+    };
     ($(#[$meta:meta])* $vis:vis fn $name:ident = $body:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)?) => {
         $(#[$meta])*
         #[allow(clippy::too_many_arguments)]

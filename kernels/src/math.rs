@@ -1,5 +1,7 @@
 //! Elementary functions that the compiler can vectorise: no branches, no library calls.
 
+use crate::isa::{Arithmetic, Separate};
+
 /// `exp(x)` for `x` at most 88; results below the smallest normal number are flushed to zero, `-inf` gives 0, NaN
 /// gives NaN. Largest relative error over [-87, 88]: 1.2e-7 (measured by the test below).
 ///
@@ -8,20 +10,35 @@
 #[inline(always)]
 #[must_use]
 pub fn exp(x: f32) -> f32 {
+    exp_with::<Separate>(x)
+}
+
+/// [`exp`] with the arithmetic of the instruction set it is compiled for.
+#[inline(always)]
+pub(crate) fn exp_with<A: Arithmetic>(x: f32) -> f32 {
     const LN2_HI: f32 = 0.693_145_75; // 12 low bits zero, so n * LN2_HI is exact for |n| < 4096
     const LN2_LO: f32 = 1.428_606_8e-6;
     const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding and subtracting rounds to an integer
     let clamped = if x < -87.4 { -87.4 } else { x };
-    let rounded = clamped * std::f32::consts::LOG2_E + ROUND;
+    let rounded = A::multiply_add(clamped, std::f32::consts::LOG2_E, ROUND);
     let n = rounded - ROUND;
-    let r = clamped - n * LN2_HI - n * LN2_LO;
-    let tail =
-        0.5 + r * (1.0 / 6.0 + r * (1.0 / 24.0 + r * (1.0 / 120.0 + r * (1.0 / 720.0 + r * (1.0 / 5040.0)))));
-    let exp_r = 1.0 + (r + r * r * tail);
+    let r = A::multiply_add(n, -LN2_LO, A::multiply_add(n, -LN2_HI, clamped));
+    let tail = polynomial::<A, 6>(r, [0.5, 1.0 / 6.0, 1.0 / 24.0, 1.0 / 120.0, 1.0 / 720.0, 1.0 / 5040.0]);
+    let exp_r = 1.0 + A::multiply_add(r * r, tail, r);
     // The low bits of `rounded` are n, an integer in [-126, 127], so the shifted exponent stays in range. A cast would
     // say the same, but it saturates, which the compiler does element by element. NaN leaves bits that do not matter.
     let two_n = f32::from_bits(rounded.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127) << 23);
     if x < -87.3 { 0.0 } else { exp_r * two_n }
+}
+
+/// `c[0] + c[1] x + c[2] x² + ..` by Horner's rule.
+#[inline(always)]
+fn polynomial<A: Arithmetic, const N: usize>(x: f32, c: [f32; N]) -> f32 {
+    let mut sum = c[N - 1];
+    for i in (0..N - 1).rev() {
+        sum = A::multiply_add(sum, x, c[i]);
+    }
+    sum
 }
 
 /// `1 / (1 + exp(-x))`, to 3e-7 of itself down to the smallest normal number; NaN gives NaN.
@@ -40,7 +57,7 @@ pub fn sigmoid(x: f32) -> f32 {
 /// `erfc(a) = t p(t) exp(-a^2)` with `t = 1 / (1 + 0.35 a)`; p has degree 9, fitted to `exp(a^2) erfc(a) / t` for `a`
 /// in [0, 10] by iteratively reweighted least squares (Lawson) on 4000 Chebyshev points: relative error 7.2e-9.
 #[inline(always)]
-fn erfc_of_positive(a: f32) -> f32 {
+fn erfc_of_positive<A: Arithmetic>(a: f32) -> f32 {
     const P: [f32; 10] = [
         0.197_483_78,
         0.197_138_35,
@@ -53,12 +70,8 @@ fn erfc_of_positive(a: f32) -> f32 {
         -0.158_928_32,
         0.038_401_06,
     ];
-    let t = 1.0 / (1.0 + 0.35 * a);
-    let mut p = P[9];
-    for &coefficient in P[..9].iter().rev() {
-        p = p * t + coefficient;
-    }
-    t * p * exp(-(a * a))
+    let t = 1.0 / A::multiply_add(0.35, a, 1.0);
+    t * polynomial::<A, 10>(t, P) * exp_with::<A>(-(a * a))
 }
 
 /// The error function, to 2e-7 absolute (measured by the test below); NaN gives NaN.
@@ -72,7 +85,7 @@ pub fn erf(x: f32) -> f32 {
         [std::f32::consts::FRAC_2_SQRT_PI, -0.376_126_08, 0.112_828_225, -0.026_757_184, 0.004_717_990_3];
     let (a, square) = (x.abs(), x * x);
     let small = x * (Q[0] + square * (Q[1] + square * (Q[2] + square * (Q[3] + square * Q[4]))));
-    let large = (1.0 - erfc_of_positive(a)).copysign(x);
+    let large = (1.0 - erfc_of_positive::<Separate>(a)).copysign(x);
     if a < 0.5 { small } else { large }
 }
 
@@ -81,8 +94,14 @@ pub fn erf(x: f32) -> f32 {
 #[inline(always)]
 #[must_use]
 pub fn gelu(x: f32) -> f32 {
+    gelu_with::<Separate>(x)
+}
+
+/// [`gelu`] with the arithmetic of the instruction set it is compiled for.
+#[inline(always)]
+pub(crate) fn gelu_with<A: Arithmetic>(x: f32) -> f32 {
     let a = if x.abs() > 14.0 { 14.0 } else { x.abs() };
-    let tail = 0.5 * a * erfc_of_positive(a * std::f32::consts::FRAC_1_SQRT_2);
+    let tail = 0.5 * a * erfc_of_positive::<A>(a * std::f32::consts::FRAC_1_SQRT_2);
     let ramp = if x < 0.0 { 0.0 } else { x };
     ramp - tail
 }
@@ -147,7 +166,7 @@ mod tests {
     fn erfc_keeps_its_digits_in_the_tail() {
         for i in 0..100_000 {
             let a = 2.5 + 6.5 * (i as f32) / 100_000.0;
-            let (got, exact) = (f64::from(erfc_of_positive(a)), exact_erfc(f64::from(a)));
+            let (got, exact) = (f64::from(erfc_of_positive::<Separate>(a)), exact_erfc(f64::from(a)));
             assert!(((got - exact) / exact).abs() < 6e-6, "{a}: {got:e} {exact:e}");
         }
     }

@@ -27,5 +27,6 @@ pub use mask::Mask;
 pub use model::{ImageEmbedding, Model, required_tensors};
 pub use picture::{ImageView, Picture, ResizeMode};
 pub use prompt::Prompt;
+pub use sam3i_engine as engine;
 pub use sam3i_engine::{CpuOptions, Device};
 pub use segmentation::{Instance, SegmentOptions, Segmentation};

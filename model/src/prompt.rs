@@ -74,13 +74,21 @@ impl Prompt {
 }
 
 impl Prompt {
+    /// Whether it can be asked of a picture of this size.
+    ///
+    /// # Errors
+    /// [`Error::EmptyPrompt`], [`Error::BadExample`].
+    pub fn check(&self, width: usize, height: usize) -> Result<()> {
+        self.geometry(width, height).map(drop)
+    }
+
     /// Its examples in fractions of a picture of this size, points and boxes apart.
     ///
     /// # Errors
     /// [`Error::EmptyPrompt`] if it says nothing; [`Error::BadExample`] for a box or point that is no box or lies
     /// outside the picture.
     pub(crate) fn geometry(&self, width: usize, height: usize) -> Result<Geometry> {
-        if self.text.as_ref().map_or(self.shapes.is_empty(), |text| clean(text).is_empty()) {
+        if self.text.as_ref().map_or(self.shapes.is_empty(), |text| says_nothing(text)) {
             return Err(Error::EmptyPrompt);
         }
         let mut geometry = Geometry::default();
@@ -109,6 +117,13 @@ impl Prompt {
         }
         Ok(geometry)
     }
+}
+
+/// Whether nothing of a sentence can be seen. The cleaning keeps invisible characters, as the reference's does.
+fn says_nothing(text: &str) -> bool {
+    let invisible =
+        |c| matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}');
+    clean(text).chars().all(|c| c.is_whitespace() || invisible(c))
 }
 
 /// A box must have a size and share some area with the picture; parts outside are allowed, as in the reference.

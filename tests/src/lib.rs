@@ -1,6 +1,8 @@
-//! What the tests and benches share: the cases of every op, how results are compared, where recorded ones are.
+//! What the tests and benches share: the cases of every op, how results are compared, where recorded ones are, how the
+//! command is run.
 
 pub mod cases;
+pub mod command;
 pub mod compare;
 pub mod goldens;
 pub mod parity;

@@ -8,7 +8,7 @@
 //!
 //! `b` is a column panel, `[k, columns]`. `a` is either packed `[k, rows]` or plain rows [`STRIDE`] apart.
 
-use crate::isa::Isa;
+use crate::isa::{Arithmetic, Isa, Plain};
 
 /// The largest tile of any instruction set, in elements.
 pub const LARGEST: usize = 14 * 32;
@@ -16,9 +16,15 @@ pub const LARGEST: usize = 14 * 32;
 /// Distance of the rows of an unpacked `a`, in elements.
 pub const STRIDE: usize = 256;
 
-/// A result tile, `[rows, columns]`, on a cache line boundary.
+/// Room for a result tile, on a cache line boundary.
 #[repr(C, align(64))]
 pub struct Tile(pub [f32; LARGEST]);
+
+impl Default for Tile {
+    fn default() -> Self {
+        Self([0.0; LARGEST])
+    }
+}
 
 /// How the left operand of a tile lies in memory.
 #[derive(Clone, Copy)]
@@ -50,20 +56,25 @@ pub fn columns(isa: Isa) -> usize {
 }
 
 /// Computes the first `rows` rows of a tile over `k` products. `b` is `[k, columns(isa)]`.
-pub fn tile(isa: Isa, rows: usize, k: usize, a: Left, b: &[f32], tile: &mut Tile) {
+///
+/// Row `i` goes to `out[i * stride ..]`, over what is there or, with `add`, added to it.
+#[allow(clippy::too_many_arguments)]
+pub fn tile(isa: Isa, rows: usize, k: usize, a: Left, b: &[f32], out: &mut [f32], stride: usize, add: bool) {
+    let columns = columns(isa);
     assert!(rows >= 1 && rows <= self::rows(isa));
-    assert!(b.len() >= k * columns(isa));
+    assert!(b.len() >= k * columns && out.len() >= (rows - 1) * stride + columns);
     match a {
         Left::Packed(a) => assert!(a.len() >= k * rows),
         Left::Strided(a) => assert!(k <= STRIDE && a.len() >= (rows - 1) * STRIDE + k),
     }
+    let result = Target { start: out.as_mut_ptr(), stride, add };
     macro_rules! dispatch {
         ($function:ident: $($n:literal)*) => {
             match (rows, a) {
                 // SAFETY: the variant of `isa` proves the features; the lengths were checked above.
-                $(($n, Left::Packed(a)) => unsafe { $function::<$n>(k, a.as_ptr(), 1, $n, b.as_ptr(), tile) },)*
+                $(($n, Left::Packed(a)) => unsafe { $function::<$n>(k, a.as_ptr(), 1, $n, b.as_ptr(), result) },)*
                 // SAFETY: as above.
-                $(($n, Left::Strided(a)) => unsafe { $function::<$n>(k, a.as_ptr(), STRIDE, 1, b.as_ptr(), tile) },)*
+                $(($n, Left::Strided(a)) => unsafe { $function::<$n>(k, a.as_ptr(), STRIDE, 1, b.as_ptr(), result) },)*
                 _ => unreachable!("rows were checked above"),
             }
         };
@@ -77,8 +88,17 @@ pub fn tile(isa: Isa, rows: usize, k: usize, a: Left, b: &[f32], tile: &mut Tile
     }
 }
 
+/// Where a tile goes.
+#[derive(Clone, Copy)]
+pub(super) struct Target {
+    pub start: *mut f32,
+    pub stride: usize,
+    pub add: bool,
+}
+
 /// # Safety
-/// AVX-512 F must be present; `a` must hold `k` columns of `ROWS` values at the given steps, `b` `[k, 32]`.
+/// AVX-512 F must be present; `a` must hold `k` columns of `ROWS` values at the given steps, `b` `[k, 32]`; `out` must have
+/// room for `ROWS` rows of 32.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 #[inline]
@@ -88,7 +108,7 @@ unsafe fn avx512<const ROWS: usize>(
     row_step: usize,
     k_step: usize,
     b: *const f32,
-    tile: &mut Tile,
+    out: Target,
 ) {
     use std::arch::x86_64::*;
     let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
@@ -106,17 +126,38 @@ unsafe fn avx512<const ROWS: usize>(
             b = b.wrapping_add(32);
         }
     }
+    // SAFETY: the caller vouches for room for ROWS rows.
+    unsafe { store_avx512(&sums, out) };
+}
+
+/// # Safety
+/// AVX-512 F must be present; `out` must have room for `ROWS` rows of 32.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+#[inline]
+pub(super) unsafe fn store_avx512<const ROWS: usize>(
+    sums: &[[std::arch::x86_64::__m512; 2]; ROWS],
+    out: Target,
+) {
+    use std::arch::x86_64::*;
     for (i, sum) in sums.iter().enumerate() {
-        // SAFETY: ROWS <= 14 rows of 32 fit the tile.
+        // SAFETY: the caller vouches for the room.
         unsafe {
-            _mm512_store_ps(tile.0.as_mut_ptr().add(i * 32), sum[0]);
-            _mm512_store_ps(tile.0.as_mut_ptr().add(i * 32 + 16), sum[1]);
+            let row = out.start.add(i * out.stride);
+            if out.add {
+                _mm512_storeu_ps(row, _mm512_add_ps(_mm512_loadu_ps(row), sum[0]));
+                _mm512_storeu_ps(row.add(16), _mm512_add_ps(_mm512_loadu_ps(row.add(16)), sum[1]));
+            } else {
+                _mm512_storeu_ps(row, sum[0]);
+                _mm512_storeu_ps(row.add(16), sum[1]);
+            }
         }
     }
 }
 
 /// # Safety
-/// AVX2 and FMA must be present; `a` must hold `k` columns of `ROWS` values at the given steps, `b` `[k, 16]`.
+/// AVX2 and FMA must be present; `a` must hold `k` columns of `ROWS` values at the given steps, `b` `[k, 16]`; `out` must
+/// have room for `ROWS` rows of 16.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 #[inline]
@@ -126,7 +167,7 @@ unsafe fn avx2<const ROWS: usize>(
     row_step: usize,
     k_step: usize,
     b: *const f32,
-    tile: &mut Tile,
+    out: Target,
 ) {
     use std::arch::x86_64::*;
     let mut sums = [[_mm256_setzero_ps(); 2]; ROWS];
@@ -145,16 +186,22 @@ unsafe fn avx2<const ROWS: usize>(
         }
     }
     for (i, sum) in sums.iter().enumerate() {
-        // SAFETY: ROWS <= 6 rows of 16 fit the tile, which is aligned to 64 bytes.
+        // SAFETY: the caller vouches for room for ROWS rows.
         unsafe {
-            _mm256_store_ps(tile.0.as_mut_ptr().add(i * 16), sum[0]);
-            _mm256_store_ps(tile.0.as_mut_ptr().add(i * 16 + 8), sum[1]);
+            let row = out.start.add(i * out.stride);
+            if out.add {
+                _mm256_storeu_ps(row, _mm256_add_ps(_mm256_loadu_ps(row), sum[0]));
+                _mm256_storeu_ps(row.add(8), _mm256_add_ps(_mm256_loadu_ps(row.add(8)), sum[1]));
+            } else {
+                _mm256_storeu_ps(row, sum[0]);
+                _mm256_storeu_ps(row.add(8), sum[1]);
+            }
         }
     }
 }
 
 /// # Safety
-/// `a` must hold `k` columns of `ROWS` values at the given steps, `b` `[k, 8]`.
+/// `a` must hold `k` columns of `ROWS` values at the given steps, `b` `[k, 8]`; `out` must have room for `ROWS` rows of 8.
 #[inline]
 unsafe fn portable<const ROWS: usize>(
     k: usize,
@@ -162,7 +209,7 @@ unsafe fn portable<const ROWS: usize>(
     row_step: usize,
     k_step: usize,
     b: *const f32,
-    tile: &mut Tile,
+    out: Target,
 ) {
     let mut sums = [[0f32; 8]; ROWS];
     for p in 0..k {
@@ -172,19 +219,17 @@ unsafe fn portable<const ROWS: usize>(
             // SAFETY: as above.
             let value = unsafe { *a.add(i * row_step + p * k_step) };
             for (s, b) in sum.iter_mut().zip(b) {
-                *s = multiply_add(value, b, *s);
+                *s = Plain::multiply_add(value, b, *s);
             }
         }
     }
-    for (row, sum) in tile.0.chunks_exact_mut(8).zip(&sums) {
-        row.copy_from_slice(sum);
+    for (i, sum) in sums.iter().enumerate() {
+        // SAFETY: the caller vouches for room for ROWS rows.
+        let row = unsafe { &mut *out.start.add(i * out.stride).cast::<[f32; 8]>() };
+        for (o, s) in row.iter_mut().zip(sum) {
+            *o = if out.add { *o + s } else { *s };
+        }
     }
-}
-
-/// `a * b + c`, fused where the target surely can.
-#[inline(always)]
-fn multiply_add(a: f32, b: f32, c: f32) -> f32 {
-    if cfg!(any(target_arch = "aarch64", target_feature = "fma")) { a.mul_add(b, c) } else { a * b + c }
 }
 
 #[cfg(test)]
@@ -200,10 +245,11 @@ mod tests {
                 let packed: Vec<f32> = (0..k * rows).map(|x| value(x % rows, x / rows)).collect();
                 let strided: Vec<f32> = (0..rows * STRIDE).map(|x| value(x / STRIDE, x % STRIDE)).collect();
                 let b: Vec<f32> = (0..k * columns(isa)).map(|x| (x % 7) as f32).collect();
-                let (mut x, mut y) = (Tile([0.0; LARGEST]), Tile([1.0; LARGEST]));
-                tile(isa, rows, k, Left::Packed(&packed), &b, &mut x);
-                tile(isa, rows, k, Left::Strided(&strided), &b, &mut y);
+                let (mut x, mut y) = (Tile::default(), Tile([1.0; LARGEST]));
                 let n = columns(isa);
+                tile(isa, rows, k, Left::Packed(&packed), &b, &mut x.0, n, false);
+                tile(isa, rows, k, Left::Strided(&strided), &b, &mut y.0, n, true);
+                y.0.iter_mut().for_each(|y| *y -= 1.0);
                 assert_eq!(x.0[..rows * n], y.0[..rows * n], "{isa}");
                 let exact: f32 = (0..k).map(|p| value(rows - 1, p) * b[p * n + n - 1]).sum();
                 assert_eq!(x.0[rows * n - 1], exact, "{isa}");

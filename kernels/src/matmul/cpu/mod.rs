@@ -7,6 +7,7 @@
 //! Sizes: a `k` block is at most 1024 long (the packed rows of a task, 140 x 1024 x 4 bytes, stay in a 1 MiB second
 //! cache and most layers need no second pass over `out`).
 
+pub(crate) mod bf16;
 pub(crate) mod driver;
 pub(crate) mod epilogue;
 pub(crate) mod micro;

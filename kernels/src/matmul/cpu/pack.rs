@@ -1,40 +1,55 @@
 //! Packing: weights into column panels once, activations into row blocks as they are used.
 
-use super::micro;
-use crate::isa::Isa;
+use super::{bf16, micro};
+use crate::isa::{Avx512Bf16, Isa, Precision};
 use rayon::prelude::*;
 
-/// A weight `[n, k]` in the layout of the register tile: panels of `columns` output channels, each `[k, columns]`,
-/// the last one filled up with zeros. It belongs to the instruction set it was packed for.
+/// A weight `[n, k]` in the layout of the register tile: panels of `columns` output channels, the last one filled up with
+/// zeros. It belongs to the instruction set it was packed for.
 #[derive(Debug)]
 pub struct Packed {
     n: usize,
     k: usize,
     columns: usize,
-    panels: Vec<f32>,
+    panels: Panels,
+}
+
+/// The panels of a weight, one after the other.
+#[derive(Debug)]
+pub(crate) enum Panels {
+    /// Each `[k, columns]`.
+    F32(Vec<f32>),
+    /// Each `[k / 2, columns]` pairs of neighbours along `k`.
+    Bf16(Avx512Bf16, Vec<u32>),
 }
 
 impl Packed {
     /// Packs a row-major `[n, k]` weight.
     #[must_use]
-    pub fn new(isa: Isa, n: usize, k: usize, w: &[f32]) -> Self {
+    pub fn new(isa: Isa, precision: Precision, n: usize, k: usize, w: &[f32]) -> Self {
         assert_eq!(w.len(), n * k);
-        Self::from_fn(isa, n, k, |channel, p| w[channel * k + p])
+        Self::from_fn(isa, precision, n, k, |channel, p| w[channel * k + p])
     }
 
     /// Packs the weight whose element `[channel, p]` is `value(channel, p)`.
     #[must_use]
-    pub fn from_fn(isa: Isa, n: usize, k: usize, value: impl Fn(usize, usize) -> f32 + Sync) -> Self {
+    pub fn from_fn(
+        isa: Isa,
+        precision: Precision,
+        n: usize,
+        k: usize,
+        value: impl Fn(usize, usize) -> f32 + Sync,
+    ) -> Self {
         let columns = micro::columns(isa);
-        let mut panels = vec![0.0; n.div_ceil(columns) * columns * k];
-        panels.par_chunks_mut((columns * k).max(1)).enumerate().for_each(|(panel, out)| {
-            let first = panel * columns;
-            for j in 0..columns.min(n - first) {
-                for p in 0..k {
-                    out[p * columns + j] = value(first + j, p);
-                }
+        let panels = match precision {
+            Precision::F32 => Panels::F32(fill(n, k, columns, &value)),
+            Precision::Bf16(proof) => {
+                assert_eq!(columns, bf16::COLUMNS, "bf16 products are for AVX-512");
+                let second = |channel, p| if 2 * p + 1 < k { value(channel, 2 * p + 1) } else { 0.0 };
+                let pair = |channel, p| bf16::pair(value(channel, 2 * p), second(channel, p));
+                Panels::Bf16(proof, fill(n, k.div_ceil(2), columns, &pair))
             }
-        });
+        };
         Self { n, k, columns, panels }
     }
 
@@ -53,7 +68,10 @@ impl Packed {
     /// Bytes it takes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        size_of_val(self.panels.as_slice())
+        match &self.panels {
+            Panels::F32(panels) => size_of_val(panels.as_slice()),
+            Panels::Bf16(_, panels) => size_of_val(panels.as_slice()),
+        }
     }
 
     pub(crate) fn columns(&self) -> usize {
@@ -64,11 +82,28 @@ impl Packed {
         self.n.div_ceil(self.columns)
     }
 
-    /// Rows `first_k ..` of a panel, `[k, columns]`.
-    pub(crate) fn panel(&self, panel: usize, first_k: usize) -> &[f32] {
-        let len = self.columns * self.k;
-        &self.panels[panel * len..][first_k * self.columns..len]
+    pub(crate) fn panels(&self) -> &Panels {
+        &self.panels
     }
+}
+
+/// Panels of `columns` channels, each `[k, columns]`, of the elements `value(channel, p)`.
+fn fill<T: Copy + Default + Send>(
+    n: usize,
+    k: usize,
+    columns: usize,
+    value: &(impl Fn(usize, usize) -> T + Sync),
+) -> Vec<T> {
+    let mut panels = vec![T::default(); n.div_ceil(columns) * columns * k];
+    panels.par_chunks_mut((columns * k).max(1)).enumerate().for_each(|(panel, out)| {
+        let first = panel * columns;
+        for j in 0..columns.min(n - first) {
+            for p in 0..k {
+                out[p * columns + j] = value(first + j, p);
+            }
+        }
+    });
+    panels
 }
 
 /// Where the rows of the left operand come from: a matrix, or a picture seen through a sliding kernel.
@@ -89,44 +124,45 @@ impl LeftRows for MatrixRows<'_> {
         for (i, slice) in slices[..rows].iter_mut().enumerate() {
             *slice = &self.values[(first + i) * self.stride + first_k..][..k];
         }
-        transpose(isa, &slices[..rows], k, out);
+        transpose(isa, &slices[..rows], k, out, rows);
     }
 }
 
 /// Rows that [`transpose`] takes at most.
 pub(crate) const MOST_ROWS: usize = 16;
 
-/// `out[p * rows + i] = from[i][p]` for `p < k`. May write up to 15 values more (where `out` is longer), so blocks are
-/// packed in rising order.
-pub(crate) fn transpose(isa: Isa, from: &[&[f32]], k: usize, out: &mut [f32]) {
+/// `out[p * stride + i] = from[i][p]` for `p < k`, with `stride` at least the number of rows. May write zeros to up to 15
+/// values behind each column (where `out` goes on), so that blocks are packed in rising order.
+pub(crate) fn transpose(isa: Isa, from: &[&[f32]], k: usize, out: &mut [f32], stride: usize) {
     let rows = from.len();
-    assert!(rows <= MOST_ROWS && from.iter().all(|row| row.len() >= k) && out.len() >= rows * k);
+    assert!(rows <= MOST_ROWS && rows <= stride && from.iter().all(|row| row.len() >= k));
+    assert!(k == 0 || out.len() >= (k - 1) * stride + rows);
     let mut done = 0;
     #[cfg(target_arch = "x86_64")]
     if let Isa::Avx512(_) = isa {
-        while done + 16 <= k && (done + 15) * rows + 16 <= out.len() {
+        while done + 16 <= k && (done + 15) * stride + 16 <= out.len() {
             // SAFETY: the token proves AVX-512; every row has 16 values from `done` on, and the last of the 16 stores
-            // ends at (done + 15) * rows + 16 <= out.len().
-            unsafe { transpose_16(from, done, out.as_mut_ptr().add(done * rows)) };
+            // ends at (done + 15) * stride + 16 <= out.len().
+            unsafe { transpose_16(from, done, out.as_mut_ptr().add(done * stride), stride) };
             done += 16;
         }
     }
     let _ = isa;
     for p in done..k {
         for (i, row) in from.iter().enumerate() {
-            out[p * rows + i] = row[p];
+            out[p * stride + i] = row[p];
         }
     }
 }
 
-/// Transposes 16 columns of up to 16 rows; writes 16 values at each `p * rows`, the next row overwriting the excess.
+/// Transposes 16 columns of up to 16 rows; writes 16 values at each `p * stride`, zeros beyond the rows.
 ///
 /// # Safety
 /// AVX-512 F must be present; each of the up to 16 rows must hold 16 values from `first` on, and `out`
-/// `15 * rows + 16` values.
+/// `15 * stride + 16` values.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-unsafe fn transpose_16(from: &[&[f32]], first: usize, out: *mut f32) {
+unsafe fn transpose_16(from: &[&[f32]], first: usize, out: *mut f32, stride: usize) {
     use std::arch::x86_64::*;
     let mut x = [_mm512_setzero_ps(); 16];
     for (register, row) in x.iter_mut().zip(from) {
@@ -158,7 +194,7 @@ unsafe fn transpose_16(from: &[&[f32]], first: usize, out: *mut f32) {
     }
     for (p, column) in y.iter().enumerate() {
         // SAFETY: the caller vouches for the room; stores are in rising order, so each row's excess is overwritten.
-        unsafe { _mm512_storeu_ps(out.add(p * from.len()), *column) };
+        unsafe { _mm512_storeu_ps(out.add(p * stride), *column) };
     }
 }
 
@@ -174,7 +210,7 @@ mod tests {
                     let from: Vec<f32> = (0..rows * k).map(|x| x as f32).collect();
                     let slices: Vec<&[f32]> = (0..rows).map(|i| &from[i * k..][..k]).collect();
                     let mut out = vec![-1.0; rows * k];
-                    transpose(isa, &slices, k, &mut out);
+                    transpose(isa, &slices, k, &mut out, rows);
                     for p in 0..k {
                         for i in 0..rows {
                             assert_eq!(out[p * rows + i], from[i * k + p], "{isa} {rows}x{k}");

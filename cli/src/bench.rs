@@ -1,0 +1,287 @@
+//! `sam3i bench`: how long the stages of a model take, and which ops the time goes to.
+
+use crate::device::{Chosen, DeviceArgs};
+use crate::devices::kilobytes;
+use crate::inputs::Input;
+use crate::model::ModelArgs;
+use crate::output::ModelReport;
+use crate::profile::{OpLine, Profile, Stage, milliseconds, rate, table};
+use crate::terminal::{self, Messages, grouped, print};
+use anyhow::{Context, Result, ensure};
+use sam3i::checkpoint::FileDType;
+use sam3i::engine::trace;
+use sam3i::picture::DecodeOptions;
+use sam3i::{Checkpoint, Config, Level, Model, Picture, Prompt, ResizeMode, SegmentOptions};
+use serde::Serialize;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Masks made for each prompt: as many as a picture with a few answers has, whatever the weights say.
+const MASKS: usize = 5;
+/// Size of the picture that is used when none is named.
+const PICTURE: [usize; 2] = [640, 480];
+
+/// Arguments of `sam3i bench`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  sam3i bench --model sam3i.safetensors --runs 5
+  sam3i bench --config CONFIG.json --json      (no download: synthetic weights of these sizes)")]
+pub struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Synthetic weights of these sizes instead of a model, made in a temporary directory
+    #[arg(long, value_name = "CONFIG.json", conflicts_with = "model", help_heading = "Model and device")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Runs whose median is taken, after one that is not counted
+    #[arg(long, value_name = "N", default_value = "3", help_heading = "Measurement")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
+    runs: u32,
+    /// The picture [default: a made-up one of 640 x 480 pixels]
+    #[arg(long, value_name = "FILE", help_heading = "Measurement")]
+    image: Option<PathBuf>,
+    /// One JSON object on stdout instead of a text
+    #[arg(long, help_heading = "Measurement")]
+    json: bool,
+}
+
+/// The object `--json` prints.
+#[derive(Serialize)]
+struct Report {
+    schema: u32,
+    model: ModelReport,
+    device: String,
+    device_detail: String,
+    dtype: &'static str,
+    runs: u32,
+    image: [usize; 2],
+    masks_per_prompt: usize,
+    stages: Vec<StageLine>,
+    ops: Vec<OpLine>,
+    memory: Memory,
+}
+
+/// A stage: the median of the runs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct StageLine {
+    stage: String,
+    ms: f64,
+    gflops: Option<f64>,
+}
+
+/// Most memory in use at a time.
+#[derive(Serialize)]
+struct Memory {
+    tensors_peak_bytes: usize,
+    process_peak_bytes: Option<u64>,
+}
+
+/// A directory that goes with the value, synthetic weights and all.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // A leftover in the system's temporary directory is only untidy.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Runs `sam3i bench`.
+pub fn run(args: &Args) -> Result<()> {
+    terminal::start_logging(0);
+    let messages = Messages::new(false, false);
+    let picture = args.picture()?;
+    let chosen = args.device.start(messages)?;
+    let scratch = args.config.as_ref().map(|config| synthetic(config, messages)).transpose()?;
+    let checkpoint = match &scratch {
+        Some(Scratch(directory)) => Checkpoint::open(directory)?,
+        None => args.model.open()?,
+    };
+    let device = chosen.device.clone();
+    let report = device.run(|| Bench { args, picture, chosen }.run(checkpoint))?;
+    if args.json { print(&(serde_json::to_string(&report)? + "\n")) } else { print(&report.text()?) }
+}
+
+fn synthetic(config: &Path, messages: Messages) -> Result<Scratch> {
+    let config = Config::read(config)?;
+    let scratch = Scratch(std::env::temp_dir().join(format!("sam3i-bench-{}", std::process::id())));
+    messages.say(&format!("writing synthetic weights to {}", scratch.0.display()));
+    sam3i::synth::write_model(&config, &scratch.0, FileDType::F32)?;
+    Ok(scratch)
+}
+
+impl Args {
+    fn picture(&self) -> Result<Picture> {
+        if let Some(path) = &self.image {
+            return Input(path).read(&DecodeOptions::default());
+        }
+        let [width, height] = PICTURE;
+        let pixel = |i: usize| [(i % width) as u8, (i / width) as u8, (i % 251) as u8];
+        Ok(Picture::new(width, height, (0..width * height).flat_map(pixel).collect())?)
+    }
+}
+
+/// One measurement of a stage.
+struct Sample {
+    stage: String,
+    time: Duration,
+    flops: u64,
+}
+
+struct Bench<'a> {
+    args: &'a Args,
+    picture: Picture,
+    chosen: Chosen,
+}
+
+impl Bench<'_> {
+    fn run(&self, checkpoint: Checkpoint) -> Result<Report> {
+        let start = Instant::now();
+        let model = Model::from_checkpoint(checkpoint, &self.chosen.device)?;
+        let mut samples = vec![Sample { stage: "load".to_owned(), time: start.elapsed(), flops: 0 }];
+        let warm_up = self.round(&model, 0, &Arc::default())?;
+        samples.extend(first_sentences(&warm_up));
+        let ops = Arc::new(Profile::default());
+        for run in 1..=self.args.runs {
+            samples.extend(self.round(&model, run, &ops)?);
+        }
+        Ok(Report {
+            schema: 1,
+            model: ModelReport::new(&model),
+            device: self.chosen.device.name().to_owned(),
+            device_detail: self.chosen.device.to_string(),
+            dtype: self.chosen.dtype,
+            runs: self.args.runs,
+            image: [self.picture.width, self.picture.height],
+            masks_per_prompt: MASKS.min(model.config().queries),
+            stages: medians(&samples),
+            ops: ops.lines(self.args.runs),
+            memory: Memory {
+                tensors_peak_bytes: self.chosen.device.memory().peak,
+                process_peak_bytes: process_peak(),
+            },
+        })
+    }
+
+    /// The picture once, then a sentence at each level that no run asked before, so that no text features are kept.
+    fn round(&self, model: &Model, run: u32, ops: &Arc<Profile>) -> Result<Vec<Sample>> {
+        let mut watch = Watch { ops: ops.clone(), before: [0; 4] };
+        let embedding = watch.see(|| model.encode_image(&self.picture.view(), ResizeMode::Exact8))?;
+        let mut samples = vec![
+            Sample { stage: "preprocess".to_owned(), time: embedding.preprocess_time(), flops: 0 },
+            watch.sample("image".to_owned(), embedding.encode_time(), Stage::Image),
+        ];
+        let options = SegmentOptions::default().threshold(0.0).top_k(MASKS);
+        for level in Level::ALL {
+            let prompt = Prompt::text(format!("the thing number {run} in the picture")).level(level);
+            let answer = watch.see(|| model.segment(&embedding, &prompt, &options))?;
+            ensure!(
+                answer.presence.is_finite(),
+                "the model's answer is not a number: its weights do not work"
+            );
+            let timings = answer.timings;
+            samples.push(watch.sample(format!("text {level}"), timings.text, Stage::Text));
+            samples.push(watch.sample(format!("grounding {level}"), timings.grounding, Stage::Grounding));
+            samples.push(watch.sample(format!("masks {level}"), timings.masks, Stage::Masks));
+        }
+        Ok(samples)
+    }
+}
+
+/// Counts the operations of each stage since it was last asked.
+struct Watch {
+    ops: Arc<Profile>,
+    before: [u64; 4],
+}
+
+impl Watch {
+    /// Runs `f` and sees what it does.
+    fn see<R>(&mut self, f: impl FnOnce() -> R) -> R {
+        self.before = [Stage::Image, Stage::Text, Stage::Grounding, Stage::Masks].map(|s| self.ops.flops(s));
+        trace::observe(self.ops.clone(), f)
+    }
+
+    fn sample(&self, stage: String, time: Duration, of: Stage) -> Sample {
+        Sample { stage, time, flops: self.ops.flops(of) - self.before[of as usize] }
+    }
+}
+
+/// The text stages of the run that is not counted: the first sentence of a level reads that level's weights.
+fn first_sentences(warm_up: &[Sample]) -> Vec<Sample> {
+    let text = warm_up.iter().filter(|sample| sample.stage.starts_with("text "));
+    text.map(|sample| Sample { stage: format!("first {}", sample.stage), time: sample.time, flops: 0 })
+        .collect()
+}
+
+/// One line a stage, in the order of their first samples.
+fn medians(samples: &[Sample]) -> Vec<StageLine> {
+    let mut lines: Vec<StageLine> = Vec::new();
+    for Sample { stage, flops, .. } in samples {
+        if lines.iter().any(|line| line.stage == *stage) {
+            continue;
+        }
+        let mut times: Vec<_> = samples.iter().filter(|s| s.stage == *stage).map(|s| s.time).collect();
+        times.sort();
+        let median = times[times.len() / 2];
+        lines.push(StageLine {
+            stage: stage.clone(),
+            ms: milliseconds(median),
+            gflops: rate(*flops, median),
+        });
+    }
+    lines
+}
+
+/// The most memory this process ever had, where the system tells.
+fn process_peak() -> Option<u64> {
+    kilobytes(&std::fs::read_to_string("/proc/self/status").ok()?, "VmHWM")
+}
+
+impl Report {
+    fn text(&self) -> Result<String> {
+        let mut text = String::new();
+        let ModelReport { name, params } = &self.model;
+        let [width, height] = self.image;
+        writeln!(text, "model {name}: {} parameters", grouped(*params))?;
+        writeln!(text, "device {}, {}", self.device_detail, self.dtype)?;
+        writeln!(
+            text,
+            "picture {width} x {height}, {} masks a prompt, median of {} runs",
+            self.masks_per_prompt, self.runs
+        )?;
+        writeln!(text, "\n{:<20} {:>11} {:>10}", "stage", "ms", "GFLOP/s")?;
+        for StageLine { stage, ms, gflops } in &self.stages {
+            let gflops = gflops.map_or_else(|| "-".to_owned(), |gflops| format!("{gflops:.1}"));
+            writeln!(text, "{stage:<20} {ms:>11.3} {gflops:>10}")?;
+        }
+        writeln!(
+            text,
+            "(`first`: of a sentence that has to read the text encoder's or the level's weights)"
+        )?;
+        let Memory { tensors_peak_bytes, process_peak_bytes } = self.memory;
+        let mebibytes = |bytes: u64| grouped(bytes >> 20);
+        let tensors = mebibytes(u64::try_from(tensors_peak_bytes).context("a size")?);
+        let process = process_peak_bytes.map(|bytes| format!(", {} MiB of the process", mebibytes(bytes)));
+        writeln!(text, "\npeak memory: {tensors} MiB of tensors{}", process.unwrap_or_default())?;
+        writeln!(text, "\nops of one run:\n{}", table(&self.ops).trim_end())?;
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stages_keep_their_order_and_take_the_median() {
+        let sample =
+            |stage: &str, ms| Sample { stage: stage.to_owned(), time: Duration::from_millis(ms), flops: 0 };
+        let lines = medians(&[sample("b", 9), sample("a", 1), sample("b", 2), sample("b", 3)]);
+        let line = |stage: &str, ms| StageLine { stage: stage.to_owned(), ms, gflops: None };
+        assert_eq!(lines, [line("b", 3.0), line("a", 1.0)]);
+    }
+}

@@ -1,0 +1,176 @@
+//! `--device`, `--dtype` and `--threads`: what computes, and in which type.
+
+use crate::terminal::Messages;
+use anyhow::{Result, bail, ensure};
+use clap::ValueEnum;
+use sam3i::engine::{DType, ISA_VARIABLE, Isa};
+use sam3i::{CpuOptions, Device};
+use std::str::FromStr;
+
+/// Why there is no GPU device.
+pub const NO_GPU: &str = "this build has no GPU device yet";
+
+/// The options.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Model and device")]
+pub struct DeviceArgs {
+    /// What computes: auto, cpu, reference (slow, for comparison), gpu or gpu:N
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    device: Choice,
+    /// The type to compute in: auto (f32), f32 or bf16; bf16 is about twice as fast where the processor has it, and rounds products
+    #[arg(long, value_name = "TYPE", value_enum, hide_possible_values = true, default_value = "auto")]
+    dtype: ComputeType,
+    /// Threads of the CPU device [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+}
+
+/// A value of `--device`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Choice {
+    Auto,
+    Cpu,
+    Reference,
+    Gpu,
+}
+
+impl FromStr for Choice {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "reference" => Ok(Self::Reference),
+            "gpu" => Ok(Self::Gpu),
+            _ if name.strip_prefix("gpu:").is_some_and(|number| number.parse::<u16>().is_ok()) => {
+                Ok(Self::Gpu)
+            }
+            _ => Err("the devices are auto, cpu, reference, gpu and gpu:N".to_owned()),
+        }
+    }
+}
+
+/// A value of `--dtype`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ComputeType {
+    Auto,
+    F32,
+    Bf16,
+    F16,
+    Int8,
+}
+
+/// What will compute.
+pub struct Chosen {
+    /// The device.
+    pub device: Device,
+    /// The name of the type it computes in.
+    pub dtype: &'static str,
+}
+
+impl DeviceArgs {
+    /// Starts the device that was asked for, and says which one it is when it was left open.
+    ///
+    /// # Errors
+    /// When this build or this machine has no such device, or the device does not compute in the type.
+    pub fn start(&self, messages: Messages) -> Result<Chosen> {
+        let device = match self.device {
+            Choice::Gpu => bail!("--device gpu: {NO_GPU}; use --device cpu"),
+            Choice::Reference => self.reference()?,
+            Choice::Cpu | Choice::Auto => self.cpu()?,
+        };
+        let dtype = if device.dtype() == DType::Bf16 { "bf16" } else { "f32" };
+        if self.device == Choice::Auto {
+            messages.say(&format!("device: {device}, {dtype}, because {NO_GPU}"));
+        }
+        if self.device == Choice::Reference && self.threads.is_some() {
+            messages.warn("--threads has no effect on the reference device, which computes in one thread");
+        }
+        Ok(Chosen { device, dtype })
+    }
+
+    fn reference(&self) -> Result<Device> {
+        match self.dtype {
+            ComputeType::Auto | ComputeType::F32 => Ok(Device::reference()),
+            other => {
+                bail!("--dtype {}: the reference device computes in f32 only; use --dtype f32", other.name())
+            }
+        }
+    }
+
+    fn cpu(&self) -> Result<Device> {
+        let isa = instruction_set()?;
+        let mut options = CpuOptions::default().isa(isa).dtype(self.dtype.on_cpu(isa)?);
+        if let Some(threads) = self.threads {
+            options = options.threads(usize::from(threads));
+        }
+        Ok(Device::cpu(&options)?)
+    }
+}
+
+impl ComputeType {
+    fn name(self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
+
+    /// The type the CPU device is to compute in.
+    fn on_cpu(self, isa: Isa) -> Result<DType> {
+        match self {
+            Self::Auto | Self::F32 => Ok(DType::F32),
+            Self::Bf16 if Device::has_bf16(isa) => Ok(DType::Bf16),
+            Self::Bf16 => bail!(
+                "--dtype bf16: this processor has no bf16 products (with {isa}); use --dtype f32 (weights stored as \
+                 bf16 are read all the same)"
+            ),
+            Self::F16 | Self::Int8 => bail!(
+                "--dtype {}: the cpu device computes in f32 or bf16; use one of them (weights stored as f16 are read \
+                 all the same)",
+                self.name()
+            ),
+        }
+    }
+}
+
+/// The instruction set `SAM3I_ISA` names, else the widest this processor has.
+///
+/// # Errors
+/// When this processor lacks the named one.
+pub fn instruction_set() -> Result<Isa> {
+    let Some(name) = std::env::var_os(ISA_VARIABLE).filter(|name| !name.is_empty()) else {
+        return Ok(Isa::detect());
+    };
+    let name = name.to_string_lossy();
+    let isa = Isa::by_name(&name);
+    let names: Vec<_> = Isa::available().iter().map(Isa::to_string).collect();
+    ensure!(
+        isa.is_some(),
+        "{ISA_VARIABLE}={name}: this processor has {}; name one of them",
+        names.join(", ")
+    );
+    Ok(isa.unwrap_or_else(Isa::detect))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_named_exactly() {
+        struct Case(&'static str, Option<Choice>);
+        let cases = [
+            Case("auto", Some(Choice::Auto)),
+            Case("cpu", Some(Choice::Cpu)),
+            Case("reference", Some(Choice::Reference)),
+            Case("gpu", Some(Choice::Gpu)),
+            Case("gpu:1", Some(Choice::Gpu)),
+            Case("gpu:", None),
+            Case("gpu:x", None),
+            Case("cuda", None),
+            Case("", None),
+        ];
+        for Case(name, expected) in cases {
+            assert_eq!(name.parse().ok(), expected, "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! `sam3i devices`: what can compute on this machine.
+
+use crate::device::{NO_GPU, instruction_set};
+use crate::terminal::{grouped, print};
+use anyhow::Result;
+use sam3i::Device;
+use sam3i::engine::Isa;
+use serde::Serialize;
+use std::fmt::Write;
+
+/// Arguments of `sam3i devices`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// One JSON object instead of a text
+    #[arg(long)]
+    json: bool,
+}
+
+/// The object `--json` prints.
+#[derive(Serialize)]
+struct Report {
+    schema: u32,
+    devices: Vec<DeviceReport>,
+}
+
+/// A device; what is unknown or means nothing there is left out.
+#[derive(Default, Serialize)]
+struct DeviceReport {
+    name: &'static str,
+    available: bool,
+    note: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    processor: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cores: Option<usize>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    instruction_sets: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instruction_set: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_available_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    dtypes: Vec<&'static str>,
+}
+
+/// Runs `sam3i devices`.
+pub fn run(args: &Args) -> Result<()> {
+    let report = Report { schema: 1, devices: vec![cpu()?, reference(), gpu()] };
+    if args.json {
+        return print(&(serde_json::to_string(&report)? + "\n"));
+    }
+    let mut text = String::new();
+    for device in &report.devices {
+        device.write(&mut text)?;
+    }
+    print(&text)
+}
+
+fn cpu() -> Result<DeviceReport> {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let isa = instruction_set()?;
+    Ok(DeviceReport {
+        name: "cpu",
+        available: true,
+        note: "what --device auto takes".to_owned(),
+        processor: value_of(&cpuinfo, "model name").map(str::to_owned),
+        cores: std::thread::available_parallelism().ok().map(usize::from),
+        instruction_sets: Isa::available().iter().map(Isa::to_string).collect(),
+        instruction_set: Some(isa.to_string()),
+        memory_bytes: kilobytes(&meminfo, "MemTotal"),
+        memory_available_bytes: kilobytes(&meminfo, "MemAvailable"),
+        dtypes: if Device::has_bf16(isa) { vec!["f32", "bf16"] } else { vec!["f32"] },
+    })
+}
+
+fn reference() -> DeviceReport {
+    DeviceReport {
+        name: "reference",
+        available: true,
+        note: "plain loops in one thread: slow, what the others are checked against".to_owned(),
+        dtypes: vec!["f32"],
+        ..DeviceReport::default()
+    }
+}
+
+fn gpu() -> DeviceReport {
+    DeviceReport { name: "gpu", note: NO_GPU.to_owned(), ..DeviceReport::default() }
+}
+
+impl DeviceReport {
+    fn write(&self, text: &mut String) -> std::fmt::Result {
+        let available = if self.available { "" } else { "not available: " };
+        writeln!(text, "{:<10} {available}{}", self.name, self.note)?;
+        let mut line = |name: &str, value: Option<String>| match value {
+            Some(value) => writeln!(text, "{:<10}   {name}: {value}", ""),
+            None => Ok(()),
+        };
+        line("processor", self.processor.clone())?;
+        line("cores", self.cores.map(|cores| cores.to_string()))?;
+        line("instruction sets", self.instruction_set.as_ref().map(|used| self.sets(used)))?;
+        line("memory", self.memory_bytes.map(|bytes| self.memory(bytes)))?;
+        line("computes in", self.dtypes.first().map(|_| self.dtypes.join(", ")))
+    }
+
+    fn sets(&self, used: &str) -> String {
+        format!("{} (uses {used})", self.instruction_sets.join(", "))
+    }
+
+    fn memory(&self, bytes: u64) -> String {
+        let free = self.memory_available_bytes;
+        let free = free.map(|free| format!(", {} MiB of them available", grouped(free >> 20)));
+        format!("{} MiB{}", grouped(bytes >> 20), free.unwrap_or_default())
+    }
+}
+
+/// The value of the first line `key : value` of one of Linux's status files.
+pub fn value_of<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        (name.trim() == key).then(|| value.trim())
+    })
+}
+
+/// The bytes of a line `key: N kB`.
+pub fn kilobytes(text: &str, key: &str) -> Option<u64> {
+    let number = value_of(text, key)?.strip_suffix("kB")?.trim().parse::<u64>().ok()?;
+    number.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_files_are_read_by_key() {
+        let text = "MemTotal:       8 kB\nMemFree: x kB\nmodel name\t: Fast One\n";
+        assert_eq!(kilobytes(text, "MemTotal"), Some(8192));
+        assert_eq!(kilobytes(text, "MemFree"), None);
+        assert_eq!(kilobytes(text, "Mem"), None);
+        assert_eq!(value_of(text, "model name"), Some("Fast One"));
+    }
+}

@@ -1,0 +1,154 @@
+//! Where the time goes: the trace of every op, added up by stage and op.
+
+use sam3i::engine::trace::{Observer, OpRecord};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// The stages of the model that ops belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// The image trunk and its feature pyramid.
+    Image,
+    /// The text encoder.
+    Text,
+    /// Examples, fusion, decoder and scores.
+    Grounding,
+    /// Pixel features and masks.
+    Masks,
+}
+
+impl Stage {
+    /// The stage of an op, from the trace's scopes; what runs between them is known by its name.
+    fn of(record: &OpRecord) -> Self {
+        match record.scope.split('.').next().unwrap_or("") {
+            "vit" | "fpn" => Self::Image,
+            "text" => Self::Text,
+            "seg" => Self::Masks,
+            "" if ["embedding", "bilinear_threshold"].contains(&record.op) => Self::Masks,
+            _ => Self::Grounding,
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Image => "image",
+            Self::Text => "text",
+            Self::Grounding => "grounding",
+            Self::Masks => "masks",
+        })
+    }
+}
+
+/// What an op did in a stage.
+#[derive(Clone, Copy, Debug, Default)]
+struct Total {
+    calls: u64,
+    time: Duration,
+    flops: u64,
+}
+
+/// An observer that adds up. Each op is also a log event of `sam3i::op` at the level trace.
+#[derive(Debug, Default)]
+pub struct Profile(Mutex<BTreeMap<(Stage, &'static str), Total>>);
+
+/// A line of a profile.
+#[derive(Clone, Debug, Serialize)]
+pub struct OpLine {
+    /// Where it ran.
+    pub stage: Stage,
+    /// The op.
+    pub op: &'static str,
+    /// How often it ran.
+    pub calls: u64,
+    /// Milliseconds, all calls together.
+    pub ms: f64,
+    /// Billions of floating-point operations a second; `None` if it has none.
+    pub gflops: Option<f64>,
+    /// Its part of the time of all ops, 0 to 1.
+    pub share: f64,
+}
+
+impl Observer for Profile {
+    fn op(&self, record: OpRecord) {
+        let OpRecord { op, time, flops, .. } = record;
+        let (scope, shapes) = (&record.scope, &record.shapes);
+        tracing::trace!(target: "sam3i::op", op, %scope, %shapes, ms = milliseconds(time), flops);
+        let mut totals = self.totals();
+        let total = totals.entry((Stage::of(&record), op)).or_default();
+        total.calls += 1;
+        total.time += time;
+        total.flops += flops;
+    }
+}
+
+impl Profile {
+    fn totals(&self) -> MutexGuard<'_, BTreeMap<(Stage, &'static str), Total>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Floating-point operations of a stage.
+    pub fn flops(&self, stage: Stage) -> u64 {
+        self.totals().iter().filter(|((s, _), _)| *s == stage).map(|(_, total)| total.flops).sum()
+    }
+
+    /// The ops, those that took longest first; counts and times of one of `runs` runs.
+    pub fn lines(&self, runs: u32) -> Vec<OpLine> {
+        let totals = self.totals();
+        let all: Duration = totals.values().map(|total| total.time).sum();
+        let line = |(&(stage, op), total): (&(Stage, &'static str), &Total)| OpLine {
+            stage,
+            op,
+            calls: total.calls / u64::from(runs.max(1)),
+            ms: milliseconds(total.time) / f64::from(runs.max(1)),
+            gflops: rate(total.flops, total.time),
+            share: total.time.as_secs_f64() / all.as_secs_f64().max(f64::MIN_POSITIVE),
+        };
+        let mut lines: Vec<_> = totals.iter().map(line).collect();
+        lines.sort_by(|a, b| b.ms.total_cmp(&a.ms));
+        lines
+    }
+}
+
+/// The lines as a table for people.
+pub fn table(lines: &[OpLine]) -> String {
+    let mut text = format!(
+        "{:<10} {:<20} {:>7} {:>11} {:>10} {:>7}\n",
+        "stage", "op", "calls", "ms", "GFLOP/s", "share"
+    );
+    for OpLine { stage, op, calls, ms, gflops, share } in lines {
+        let gflops = gflops.map_or_else(|| "-".to_owned(), |gflops| format!("{gflops:.1}"));
+        let share = format!("{:.1} %", 100.0 * share);
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{stage:<10} {op:<20} {calls:>7} {ms:>11.3} {gflops:>10} {share:>7}");
+    }
+    text
+}
+
+/// Milliseconds, to the microsecond.
+pub fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// Billions of operations a second; `None` where there are none or no time passed.
+pub fn rate(flops: u64, time: Duration) -> Option<f64> {
+    (flops > 0 && !time.is_zero()).then(|| flops as f64 / time.as_secs_f64() / 1e9)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_rounded_and_rates_need_time() {
+        assert_eq!(milliseconds(Duration::from_nanos(1_234_567)), 1.235);
+        assert_eq!(rate(2_000_000_000, Duration::from_secs(2)), Some(1.0));
+        assert_eq!(rate(0, Duration::from_secs(2)), None);
+        assert_eq!(rate(2, Duration::ZERO), None);
+    }
+}

@@ -1,0 +1,58 @@
+//! The `sam3i` command as a user runs it.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+/// The binary of the profile the tests were built with; built by the first test that asks.
+///
+/// # Panics
+/// If it cannot be built.
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let built = BINARY.get_or_init(|| {
+        let test = std::env::current_exe().expect("this test's own path");
+        let profile_dir = test.ancestors().nth(2).expect("a test lies in <target>/<profile>/deps");
+        let profile = match profile_dir.file_name().and_then(OsStr::to_str) {
+            Some("debug") | None => "dev",
+            Some(name) => name,
+        };
+        let target = profile_dir.parent().expect("a profile lies in the target directory");
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let built = Command::new(cargo)
+            .args(["build", "-q", "-p", "sam3i-cli", "--profile", profile, "--target-dir"])
+            .arg(target)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .status();
+        let success = built.expect("cargo runs").success();
+        success.then(|| profile_dir.join(format!("sam3i{}", std::env::consts::EXE_SUFFIX)))
+    });
+    built.as_deref().expect("sam3i-cli builds; cargo's reasons are above")
+}
+
+/// What a run left behind.
+#[derive(Debug)]
+pub struct Run {
+    /// The exit code.
+    pub code: i32,
+    /// All of stdout.
+    pub stdout: String,
+    /// All of stderr.
+    pub stderr: String,
+}
+
+/// Runs the command in `folder` to its end, with nothing on stdin and none of the user's settings.
+///
+/// # Panics
+/// If it cannot be run, is ended by a signal, or prints something other than UTF-8.
+pub fn sam3i<S: AsRef<OsStr>>(folder: &Path, args: &[S]) -> Run {
+    let mut command = Command::new(binary());
+    command.args(args).current_dir(folder).stdin(Stdio::null());
+    for variable in ["SAM3I_MODEL", "SAM3I_ISA", "RUST_LOG", "COLUMNS"] {
+        command.env_remove(variable);
+    }
+    let Output { status, stdout, stderr } = command.output().expect("the command runs");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    Run { code: status.code().expect("no signal"), stdout: text(stdout), stderr: text(stderr) }
+}

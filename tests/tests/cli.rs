@@ -1,0 +1,369 @@
+//! The command line as a user runs it, on the smallest model.
+
+use sam3i::mask::Rle;
+use sam3i_tests::command::{Run, sam3i};
+use sam3i_tests::goldens::{TempFolder, data};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+
+/// A folder with the smallest model in `model` and its picture as `m0.png`.
+fn workplace(name: &str) -> TempFolder {
+    let folder = TempFolder::new(&format!("cli-{name}"));
+    let model = folder.path().join("model");
+    fs::create_dir(&model).expect("made");
+    let copy = |from: &str, to: &Path| assert!(fs::copy(data(from), to).is_ok(), "{from} is copied");
+    copy("micro.safetensors", &model.join("model.safetensors"));
+    copy("micro_config.json", &model.join("config.json"));
+    copy("recorded/images/m0.png", &folder.path().join("m0.png"));
+    folder
+}
+
+/// `sam3i segment ... --model model` in a folder.
+fn segment(folder: &TempFolder, line: &[&str]) -> Run {
+    sam3i(folder.path(), &[&["segment", "--model", "model"], line].concat())
+}
+
+/// The names of the files in a directory, sorted; none if it is not there.
+fn files(dir: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+/// One line each of stdout.
+fn lines(run: &Run) -> Vec<Value> {
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    run.stdout.lines().map(json).collect()
+}
+
+/// The recorded prompts: their names, texts, levels, boxes, thresholds and how many instances were kept.
+fn recorded() -> Vec<Value> {
+    let manifest = fs::read_to_string(data("recorded/micro.json")).expect("a manifest");
+    json(&manifest)["cases"].as_array().expect("cases").clone()
+}
+
+/// The options that ask what a recorded case asked of its 80 x 60 picture.
+fn options(case: &Value) -> Vec<String> {
+    let mut options = vec!["--threshold".to_owned(), case["threshold"].to_string()];
+    let level = ["concept", "simple", "complex"][case["text_type"].as_u64().expect("1 to 3") as usize - 1];
+    if let Some(text) = case["text"].as_str() {
+        options.extend(["--level", level, "-p", text].map(str::to_owned));
+    }
+    let boxes = case["boxes_cxcywh"].as_array().expect("boxes").iter();
+    for (sides, positive) in boxes.zip(case["box_labels"].as_array().expect("labels")) {
+        let side = |i: usize| sides[i].as_f64().expect("a number");
+        let [(x0, x1), (y0, y1)] = [(0, 80.0), (1, 60.0)]
+            .map(|(i, size)| ((side(i) - side(i + 2) / 2.0) * size, (side(i) + side(i + 2) / 2.0) * size));
+        let name = if positive == true { "--box" } else { "--neg-box" };
+        options.extend([name.to_owned(), format!("{x0:.3},{y0:.3},{x1:.3},{y1:.3}")]);
+    }
+    options
+}
+
+#[test]
+fn every_recorded_prompt_finds_as_many_as_the_published_model() {
+    let folder = workplace("recorded");
+    for case in recorded() {
+        let options = options(&case);
+        let mut line: Vec<&str> = options.iter().map(String::as_str).collect();
+        line.extend(["m0.png", "--json"]);
+        let run = segment(&folder, &line);
+        let [report] = &lines(&run)[..] else { panic!("one line: {}", run.stdout) };
+        let prompt = &report["prompts"][0];
+        let instances = prompt["instances"].as_array().expect("a list");
+        assert_eq!(instances.len() as u64, case["kept"].as_u64().expect("a count"), "{case}");
+        assert_eq!(prompt["text"], case["text"]);
+        assert_eq!(prompt["truncated"], false);
+        let scores: Vec<f64> = instances.iter().map(|i| i["score"].as_f64().expect("a score")).collect();
+        assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
+    }
+    assert_eq!(files(folder.path()), ["m0.png", "model"], "--json alone writes no files");
+}
+
+#[test]
+fn files_agree_with_the_report() {
+    let folder = workplace("files");
+    let run = segment(
+        &folder,
+        &[
+            "m0.png",
+            "-p",
+            "person",
+            "-p",
+            "the person with the red hat",
+            "--threshold",
+            "0.1",
+            "--out-dir",
+            "out/deep",
+            "--json",
+        ],
+    );
+    let out = folder.path().join("out/deep");
+    let [report] = &lines(&run)[..] else { panic!("one line: {}", run.stdout) };
+    let written = json(&fs::read_to_string(out.join("m0.json")).expect("the report"));
+    assert_eq!(&written, report);
+    assert_eq!(
+        (&report["schema"], &report["image"]["width"], &report["model"]["params"]),
+        (&1.into(), &80.into(), &649_906.into())
+    );
+    let mut expected = vec!["m0.json".to_owned(), "m0.overlay.png".to_owned()];
+    for prompt in report["prompts"].as_array().expect("prompts") {
+        for instance in prompt["instances"].as_array().expect("instances") {
+            let name = format!("m0.p{}.{}.png", prompt["index"], instance["id"]);
+            let pixels = image::open(out.join(&name)).expect("a mask").into_luma8();
+            let rle: Rle = serde_json::from_value(instance["rle"].clone()).expect("RLE");
+            let mask = rle.decode().expect("a mask");
+            assert_eq!((mask.width, mask.height), (80, 60));
+            assert_eq!(mask.area() as u64, instance["area"].as_u64().expect("an area"));
+            let set: Vec<u8> = mask.bits.iter().map(|&bit| 255 * bit).collect();
+            assert_eq!(pixels.into_raw(), set, "{name}");
+            expected.push(name);
+        }
+    }
+    expected.sort();
+    assert!(expected.len() > 3, "something was found");
+    assert_eq!(files(&out), expected);
+    let overlay = image::open(out.join("m0.overlay.png")).expect("an overlay");
+    assert_eq!((overlay.width(), overlay.height()), (80, 60));
+}
+
+#[test]
+fn without_json_files_go_to_sam3i_out_and_nothing_to_stdout() {
+    let folder = workplace("default");
+    let run = segment(&folder, &["m0.png", "-p", "person", "--level", "concept", "--format", "json,overlay"]);
+    assert_eq!((run.code, run.stdout.as_str()), (0, ""), "{}", run.stderr);
+    assert_eq!(files(&folder.path().join("sam3i-out")), ["m0.json", "m0.overlay.png"]);
+    assert!(run.stderr.contains("m0.png: \"person\" (concept): 3 found, best"), "{}", run.stderr);
+    assert!(run.stderr.starts_with("device: cpu"), "{}", run.stderr);
+    let quiet = segment(&folder, &["m0.png", "-p", "person", "--quiet"]);
+    assert_eq!((quiet.code, quiet.stderr.as_str(), quiet.stdout.as_str()), (0, "", ""));
+    let verbose = segment(&folder, &["m0.png", "-p", "person", "-v"]);
+    assert!(verbose.stderr.contains("grounding  linear") && verbose.stderr.contains("GFLOP/s"));
+}
+
+#[test]
+fn options_choose_among_the_found() {
+    let folder = workplace("options");
+    let areas = |options: &[&str]| -> Vec<u64> {
+        let line = [&["m0.png", "-p", "person", "--level", "concept", "--json"], options].concat();
+        let report = lines(&segment(&folder, &line)).remove(0);
+        let instances = report["prompts"][0]["instances"].as_array().expect("a list").clone();
+        instances.iter().map(|instance| instance["area"].as_u64().expect("an area")).collect()
+    };
+    let all = areas(&["--threshold", "0"]);
+    assert_eq!(all.len(), 8);
+    assert_eq!(areas(&["--threshold", "0", "--top-k", "2"]), all[..2]);
+    assert_eq!(areas(&["--threshold", "1"]), [0; 0]);
+    let largest = *all.iter().max().expect("eight");
+    assert_eq!(areas(&["--threshold", "0", "--min-area", &largest.to_string()]), [largest]);
+    assert!(areas(&["--threshold", "0", "--mask-threshold", "1"]).iter().all(|&area| area == 0));
+    for same in [&["--device", "reference"][..], &["--threads", "1", "--device", "cpu", "--dtype", "f32"]] {
+        assert_eq!(areas(same), areas(&[]), "{same:?}");
+    }
+}
+
+#[test]
+fn a_bad_file_does_not_stop_the_others() {
+    let folder = workplace("batch");
+    fs::copy(folder.path().join("m0.png"), folder.path().join("m1.png")).expect("copied");
+    folder.write("bad.png", b"no picture");
+    let run =
+        segment(&folder, &["m0.png", "bad.png", "m1.png", "-p", "person", "--out-dir", "out", "--json"]);
+    assert_eq!(run.code, 2);
+    let named: Vec<_> = run.stdout.lines().map(|line| json(line)["image"]["file"].clone()).collect();
+    assert_eq!(named, ["m0.png", "m1.png"]);
+    assert!(run.stderr.contains("sam3i: bad.png: not a png, jpeg or webp picture"), "{}", run.stderr);
+    let out = files(&folder.path().join("out"));
+    assert!(out.contains(&"m1.overlay.png".to_owned()) && !out.iter().any(|name| name.starts_with("bad")));
+}
+
+#[test]
+fn nothing_found_is_exit_1_only_if_asked() {
+    let folder = workplace("empty");
+    let line = ["m0.png", "-p", "person", "--threshold", "1", "--json"];
+    let report = lines(&segment(&folder, &line)).remove(0);
+    assert_eq!(report["prompts"][0]["instances"], json("[]"));
+    assert_eq!(segment(&folder, &[&line[..], &["--fail-empty"]].concat()).code, 1);
+    assert_eq!(segment(&folder, &["m0.png", "-p", "person", "--fail-empty", "--level", "concept"]).code, 0);
+    assert_eq!(segment(&folder, &[&line[..], &["--fail-empty", "missing.png"]].concat()).code, 2);
+}
+
+#[test]
+fn a_picture_of_one_pixel_is_a_picture() {
+    let folder = workplace("pixel");
+    image::RgbImage::from_pixel(1, 1, image::Rgb([9, 99, 200]))
+        .save(folder.path().join("1.png"))
+        .expect("saved");
+    let run = segment(&folder, &["1.png", "-p", "person", "--threshold", "0", "--out-dir", "out", "--json"]);
+    assert_eq!(lines(&run)[0]["prompts"][0]["instances"].as_array().expect("a list").len(), 8);
+    assert_eq!(files(&folder.path().join("out")).len(), 10);
+}
+
+#[test]
+fn what_is_not_done_as_asked_is_told() {
+    let folder = workplace("warnings");
+    let long = "the red hat ".repeat(20);
+    let run = segment(&folder, &["m0.png", "-p", &long, "--json", "--quiet"]);
+    let prompt = &lines(&run)[0]["prompts"][0];
+    assert_eq!((&prompt["tokens"], &prompt["truncated"]), (&62.into(), &true.into()));
+    assert!(run.stderr.contains("has 62 tokens; the model reads 32 and ignores its end"), "{}", run.stderr);
+    let strict = segment(&folder, &["m0.png", "-p", &long, "--json", "--strict-prompt"]);
+    assert!(strict.code == 2 && strict.stderr.contains("--strict-prompt"), "{}", strict.stderr);
+
+    let base = data("micro_base.pt");
+    fs::copy(data("micro_config.json"), folder.path().join("config.json")).expect("copied");
+    fs::copy(base, folder.path().join("base.pt")).expect("copied");
+    let base =
+        |level| ["segment", "m0.png", "-p", "person", "--level", level, "--json", "--model", "base.pt"];
+    let simple = sam3i(folder.path(), &base("simple"));
+    assert_eq!(simple.code, 0, "{}", simple.stderr);
+    assert!(simple.stderr.contains("the level simple runs as concept"), "{}", simple.stderr);
+    assert!(!sam3i(folder.path(), &base("concept")).stderr.contains("warning"));
+
+    let cmyk = data("pictures/cmyk.jpg");
+    let run = segment(&folder, &[cmyk.to_str().expect("UTF-8"), "-p", "person", "--json"]);
+    assert!(run.stderr.contains("CMYK converted"), "{}", run.stderr);
+}
+
+/// A command line that must fail, and words its message must have.
+struct Bad(&'static [&'static str], &'static str);
+
+const BAD_INPUT: &[Bad] = &[
+    Bad(&["missing.png", "-p", "x"], "missing.png: No such file"),
+    Bad(&["model", "-p", "x"], "is a directory: give the files"),
+    Bad(&["text.png", "-p", "x"], "not a png, jpeg or webp picture"),
+    Bad(&["cut.png", "-p", "x"], "damaged or cut off"),
+    Bad(&["empty.png", "-p", "x"], "empty"),
+    Bad(&["m0.png", "-p", ""], "the prompt is empty"),
+    Bad(&["m0.png", "-p", " \u{200b} "], "the prompt is empty"),
+    Bad(&["m0.png"], "nothing to look for"),
+    Bad(&["m0.png", "-p", "x", "--box", "1,2,3"], "left,top,right,bottom"),
+    Bad(&["m0.png", "-p", "x", "--box", "30,20,10,40"], "the box is empty"),
+    Bad(&["m0.png", "-p", "x", "--box", "NaN,20,10,40"], "left,top,right,bottom"),
+    Bad(&["m0.png", "-p", "x", "--box", "500,500,600,600"], "lies outside the picture"),
+    Bad(&["m0.png", "-p", "x", "--box", "1,2,1e30,1e30"], "no ordinary number"),
+    Bad(&["m0.png", "-p", "x", "--level", "hard"], "concept, simple, complex"),
+    Bad(&["m0.png", "-p", "x", "-p", "y", "--level", "complex"], "put it before"),
+    Bad(&["m0.png", "-p", "x", "--threshold", "1.5"], "a number from 0 to 1"),
+    Bad(&["m0.png", "-p", "x", "--mask-threshold", "NaN"], "a number from 0 to 1"),
+    Bad(&["m0.png", "-p", "x", "--top-k", "0"], "--top-k"),
+    Bad(&["m0.png", "-p", "x", "--threads", "0"], "--threads"),
+    Bad(&["m0.png", "-p", "x", "--device", "gpu"], "no GPU device yet; use --device cpu"),
+    Bad(&["m0.png", "-p", "x", "--device", "tpu"], "the devices are auto, cpu"),
+    Bad(&["m0.png", "-p", "x", "--dtype", "int8"], "f32 or bf16"),
+    Bad(&["m0.png", "-p", "x", "--format", "pdf"], "overlay, masks, json"),
+    Bad(&["m0.png", "-p", "x", "--model", "nowhere"], "nowhere: no model here"),
+    Bad(&["m0.png", "-p", "x", "--model", "hollow"], "no model here: looked for model.safetensors"),
+    Bad(&["m0.png", "-p", "x", "--model", "text.png"], "text"),
+    Bad(&["m0.png", "-p", "x", "--model", "nan"], "the file is damaged or its training diverged"),
+    Bad(&["m0.png", "-p", "x", "--out-dir", "text.png/out"], "name another one with --out-dir"),
+    Bad(&["m0.png", "-p", "x", "--out-dir", "text.png"], "name another one with --out-dir"),
+    Bad(&["m0.png", "./m0.png", "-p", "x"], "different --out-dir"),
+    Bad(&["--model", "model", "-p", "x"], "<INPUT>"),
+];
+
+#[test]
+fn bad_input_is_one_message_and_exit_2() {
+    let folder = workplace("bad");
+    bad_files(&folder);
+    for Bad(line, words) in BAD_INPUT {
+        let named = line.contains(&"--model");
+        let named_dir = line.contains(&"--out-dir");
+        let model: &[&str] = if named { &[] } else { &["--model", "model"] };
+        let out: &[&str] = if named_dir { &[] } else { &["--out-dir", "out"] };
+        let run = sam3i(folder.path(), &[&["segment", "--quiet"], *line, model, out].concat());
+        assert_eq!(run.code, 2, "{line:?}: {}", run.stderr);
+        assert!(run.stderr.starts_with("sam3i: ") && run.stderr.contains(words), "{line:?}: {}", run.stderr);
+        assert!(!run.stderr.contains("panicked") && run.stdout.is_empty(), "{line:?}: {}", run.stderr);
+        assert_eq!(files(&folder.path().join("out")), [""; 0], "{line:?}");
+    }
+    let run = sam3i(folder.path(), &["segment", "m0.png", "-p", "x", "--quiet"]);
+    assert!(run.code == 2 && run.stderr.starts_with("sam3i: no model"), "{}", run.stderr);
+    for words in ["SAM3I_MODEL", "facebook/sam3", "sam3i convert", "sam3i synth"] {
+        assert!(run.stderr.contains(words), "{words}: {}", run.stderr);
+    }
+}
+
+/// Files that are not what their names say, and models that are none.
+fn bad_files(folder: &TempFolder) {
+    folder.write("text.png", b"dear diary");
+    folder.write("empty.png", b"");
+    let whole = fs::read(folder.path().join("m0.png")).expect("the picture");
+    folder.write("cut.png", &whole[..whole.len() / 2]);
+    for model in ["hollow", "nan"] {
+        fs::create_dir(folder.path().join(model)).expect("made");
+    }
+    fs::copy(data("micro_config.json"), folder.path().join("nan/config.json")).expect("copied");
+    let mut weights = fs::read(data("micro.safetensors")).expect("the weights");
+    let header = 8 + u64::from_le_bytes(weights[..8].try_into().expect("eight")) as usize;
+    let names = json(std::str::from_utf8(&weights[8..header]).expect("UTF-8"));
+    let place = &names["backbone.vision_backbone.trunk.pos_embed"]["data_offsets"][0];
+    let at = header + place.as_u64().expect("an offset") as usize;
+    weights[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    folder.write("nan/model.safetensors", &weights);
+}
+
+#[test]
+fn a_picture_is_never_written_over() {
+    let folder = workplace("over");
+    let picture = fs::read(folder.path().join("m0.png")).expect("the picture");
+    folder.write("m0.overlay.png", &picture);
+    let run = segment(&folder, &["m0.png", "m0.overlay.png", "-p", "person", "--out-dir", "."]);
+    assert!(run.code == 2 && run.stderr.contains("is one of the pictures"), "{}", run.stderr);
+    assert_eq!(fs::read(folder.path().join("m0.overlay.png")).expect("still there"), picture);
+}
+
+#[test]
+fn devices_bench_and_completions_answer() {
+    let folder = workplace("verbs");
+    let devices = json(&sam3i(folder.path(), &["devices", "--json"]).stdout);
+    let names: Vec<_> = devices["devices"].as_array().expect("a list").iter().map(|d| &d["name"]).collect();
+    assert_eq!(names, ["cpu", "reference", "gpu"]);
+    assert_eq!(devices["devices"][2]["available"], false);
+
+    let config = folder.path().join("model/config.json");
+    let config = config.to_str().expect("UTF-8");
+    for model in [["--model", "model"], ["--config", config]] {
+        let run = sam3i(folder.path(), &[&["bench", "--runs", "1", "--json"], &model[..]].concat());
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        let report = json(&run.stdout);
+        let stages: Vec<_> =
+            report["stages"].as_array().expect("stages").iter().map(|s| &s["stage"]).collect();
+        for stage in ["load", "preprocess", "image", "text simple", "grounding simple", "masks simple"] {
+            assert!(stages.contains(&&Value::from(stage)), "{stage}: {stages:?}");
+        }
+        assert!(report["memory"]["tensors_peak_bytes"].as_u64().expect("bytes") > 100_000);
+        assert!(report["ops"].as_array().expect("ops").len() > 10);
+    }
+    let both = sam3i(folder.path(), &["bench", "--model", "model", "--config", config]);
+    assert!(both.code == 2 && both.stderr.contains("cannot be used with"), "{}", both.stderr);
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let run = sam3i(folder.path(), &["completions", shell]);
+        assert!(run.code == 0 && run.stdout.contains("neg-box"), "{shell}: {}", run.stderr);
+    }
+}
+
+/// Set `SAM3I_BLESS` to write the page anew after a change that is meant.
+#[test]
+fn help_is_as_recorded() {
+    let folder = TempFolder::new("cli-help");
+    let verbs = ["segment", "convert", "inspect", "synth", "bench", "devices", "completions"];
+    let mut pages = vec![sam3i(folder.path(), &["--help"]).stdout];
+    pages.extend(verbs.map(|verb| sam3i(folder.path(), &[verb, "--help"]).stdout));
+    let page = pages.join("\n----------\n\n");
+    let recorded = data("help.txt");
+    if std::env::var_os("SAM3I_BLESS").is_some() {
+        fs::write(&recorded, &page).expect("written");
+    }
+    let expected = fs::read_to_string(&recorded).unwrap_or_default();
+    assert!(page == expected, "the help changed; if it was meant to, run this with SAM3I_BLESS=1:\n{page}");
+    let version = sam3i(folder.path(), &["--version"]).stdout;
+    assert!(version.starts_with("sam3i 0."), "{version}");
+}
