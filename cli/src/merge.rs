@@ -1,6 +1,7 @@
 //! `sam3i merge`: several prediction files into one, sorted as the reference sorts them.
 
 use crate::output::write_whole;
+use crate::terminal::Messages;
 use anyhow::{Result, bail};
 use sam3i::metrics::{Record, predictions};
 use std::collections::HashMap;
@@ -27,14 +28,19 @@ pub fn run(args: &Args) -> Result<()> {
     let parts = parts?;
     refuse_repeated(&args.parts, &parts)?;
     let records: Vec<Record> = parts.into_iter().flatten().collect();
-    write_records(&args.output, records, args.keep_top1)
+    write_records(&args.output, records, args.keep_top1, Messages::new(false, false))
 }
 
 /// Writes a prediction file, whole or not at all.
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write_records(path: &Path, mut records: Vec<Record>, keep_top1: bool) -> Result<()> {
+pub fn write_records(
+    path: &Path,
+    mut records: Vec<Record>,
+    keep_top1: bool,
+    messages: Messages,
+) -> Result<()> {
     predictions::sort(&mut records);
     if keep_top1 {
         predictions::keep_top1(&mut records);
@@ -43,7 +49,7 @@ pub fn write_records(path: &Path, mut records: Vec<Record>, keep_top1: bool) -> 
         serde_json::to_writer_pretty(&mut *file, &records)?;
         Ok(file.write_all(b"\n")?)
     })?;
-    eprintln!("wrote {} ({} records)", path.display(), records.len());
+    messages.say(&format!("wrote {} ({} records)", path.display(), records.len()));
     Ok(())
 }
 

@@ -5,16 +5,17 @@
 //! journal beside the output as they come, so that a killed run goes on where it stopped. Source: evaluation spec, sections 3
 //! to 5.
 
+use crate::device::{Chosen, DeviceArgs};
 use crate::journal::{Journal, Settings};
 use crate::merge::write_records;
-use anyhow::{Context, Result, bail, ensure};
+use crate::model::{ModelArgs, missing_adapters};
+use crate::terminal::Messages;
+use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use sam3i::metrics::queries::{Query, Question, Select, queries};
 use sam3i::metrics::{Annotations, Prediction, Record, Score};
 use sam3i::picture::DecodeOptions;
-use sam3i::{
-    Checkpoint, CpuOptions, Device, Instance, Level, Model, Picture, Prompt, ResizeMode, SegmentOptions,
-};
+use sam3i::{Checkpoint, Device, Instance, Level, Model, Picture, Prompt, ResizeMode, SegmentOptions};
 use std::collections::{HashMap, HashSet};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -55,24 +56,12 @@ pub struct Args {
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
     #[command(flatten)]
-    compute: Compute,
-}
-
-/// Which model, and what computes.
-#[derive(Debug, clap::Args)]
-struct Compute {
-    /// The model: a directory with config.json and model.safetensors, or a .safetensors or .pt file
-    #[arg(long, value_name = "PATH", env = "SAM3I_MODEL")]
-    model: Option<PathBuf>,
-    /// What computes: auto, cpu or reference
-    #[arg(long, value_name = "DEVICE", default_value = "auto")]
-    device: String,
-    /// The type to compute in: auto or f32
-    #[arg(long, value_name = "TYPE", default_value = "auto")]
-    dtype: String,
-    /// Threads of the CPU device [default: one a core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    threads: Option<u16>,
+    model: ModelArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Nothing on stderr but warnings and errors
+    #[arg(short, long)]
+    quiet: bool,
 }
 
 /// The arithmetics of the resize.
@@ -137,20 +126,21 @@ fn fnv1a64(bytes: &[u8]) -> u64 {
 pub fn run(args: &Args) -> Result<()> {
     ensure!(!args.output.is_dir(), "{} is a directory; name the file to write", args.output.display());
     let (asked, annotations_hash) = read_queries(args)?;
-    let device = start_device(&args.compute)?;
-    let checkpoint = open_checkpoint(&args.compute)?;
-    let settings = settings(args, annotations_hash, &checkpoint, &device)?;
+    let messages = Messages::new(args.quiet, false);
+    let checkpoint = args.model.open()?;
+    if let Some(warning) = missing_adapters(&checkpoint, &args.categories) {
+        messages.warn(&warning);
+    }
+    let chosen = args.device.start(messages)?;
+    let settings = settings(args, annotations_hash, &checkpoint, &chosen)?;
     let path = Journal::path_for(&args.output);
     let mut journal = Journal::open(&path, &settings)?;
     if journal.len() > 0 {
-        eprintln!("{}: going on after {} answers", path.display(), journal.len());
+        messages.say(&format!("{}: going on after {} answers", path.display(), journal.len()));
     }
-    if let Err(error) = answer_all(args, &asked, &mut journal, checkpoint, &device) {
-        eprintln!(
-            "{} answers are kept in {}; the same command goes on from there",
-            journal.len(),
-            path.display()
-        );
+    if let Err(error) = answer_all(args, &asked, &mut journal, checkpoint, &chosen.device) {
+        let (known, path) = (journal.len(), path.display());
+        messages.warn(&format!("{known} answers are kept in {path}; the same command goes on from there"));
         return Err(error);
     }
     let answered = |query: Query| -> Result<Record> {
@@ -158,7 +148,7 @@ pub fn run(args: &Args) -> Result<()> {
         Ok(query.answered(found))
     };
     let records: Result<Vec<Record>> = asked.into_iter().map(answered).collect();
-    write_records(&args.output, records?, args.keep_top1)?;
+    write_records(&args.output, records?, args.keep_top1, messages)?;
     journal.remove()
 }
 
@@ -181,32 +171,8 @@ fn read_queries(args: &Args) -> Result<(Vec<Query>, u64)> {
     Ok((asked, fnv1a64(&bytes)))
 }
 
-fn start_device(compute: &Compute) -> Result<Device> {
-    ensure!(
-        ["auto", "f32"].contains(&compute.dtype.as_str()),
-        "--dtype {}: this build computes in f32 only",
-        compute.dtype
-    );
-    match compute.device.as_str() {
-        "reference" => Ok(Device::reference()),
-        "auto" | "cpu" => {
-            let options = CpuOptions::default();
-            let threads = compute.threads.map(usize::from);
-            Ok(Device::cpu(&threads.map_or(options.clone(), |threads| options.threads(threads)))?)
-        }
-        other => bail!("--device {other}: this build has the devices auto, cpu and reference"),
-    }
-}
-
-fn open_checkpoint(compute: &Compute) -> Result<Checkpoint> {
-    let path = compute.model.as_ref();
-    Ok(Checkpoint::open(
-        path.context("no model: name one with --model PATH or the environment variable SAM3I_MODEL")?,
-    )?)
-}
-
 /// Everything that decides the answers.
-fn settings(args: &Args, annotations: u64, checkpoint: &Checkpoint, device: &Device) -> Result<Settings> {
+fn settings(args: &Args, annotations: u64, checkpoint: &Checkpoint, chosen: &Chosen) -> Result<Settings> {
     let mut levels: Vec<String> = args.categories.iter().map(Level::to_string).collect();
     levels.sort();
     levels.dedup();
@@ -217,8 +183,8 @@ fn settings(args: &Args, annotations: u64, checkpoint: &Checkpoint, device: &Dev
         ("categories", levels.join(",")),
         ("model", format!("hash {:016x}", checkpoint.fnv1a64()?)),
         ("model sizes", format!("hash {:016x}", fnv1a64(checkpoint.config().to_json().as_bytes()))),
-        ("device", device.name().to_owned()),
-        ("dtype", "f32".to_owned()),
+        ("device", chosen.device.name().to_owned()),
+        ("dtype", chosen.dtype.to_owned()),
         ("threshold", args.threshold.to_string()),
         ("resize", format!("{:?}", args.resize).to_lowercase()),
         ("exif", args.exif.to_string()),
@@ -258,10 +224,9 @@ fn answer_all(
     if pictures.is_empty() {
         return Ok(()); // nothing to load a model for
     }
-    checkpoint.describe().iter().for_each(|line| eprintln!("{line}"));
     let model = Model::from_checkpoint(checkpoint, device)?;
     tell_truncated(&model, pictures.iter().flat_map(|(_, questions)| questions));
-    let progress = Progress::start(pictures.len());
+    let progress = Progress::start(pictures.len(), args.quiet);
     for (done, (file_name, questions)) in pictures.into_iter().enumerate() {
         answer_picture(args, &model, &args.image_root.join(file_name), &questions, journal)?;
         progress.show(done + 1);
@@ -320,8 +285,8 @@ struct Progress {
 }
 
 impl Progress {
-    fn start(all: usize) -> Self {
-        Self { all, start: Instant::now(), shown: std::io::stderr().is_terminal() }
+    fn start(all: usize, quiet: bool) -> Self {
+        Self { all, start: Instant::now(), shown: !quiet && std::io::stderr().is_terminal() }
     }
 
     fn show(&self, done: usize) {
