@@ -144,8 +144,9 @@ pub fn join_two(proof: Avx512Bf16, first: &[f32], second: &[f32], out: &mut [u32
         unsafe { join_16(first.as_ptr().add(done), second.as_ptr().add(done), out.as_mut_ptr().add(done)) };
         done += 16;
     }
-    for i in done..len {
-        out[i] = pair(first[i], second[i]);
+    let rest = first[done..].iter().zip(&second[done..]);
+    for (out, (&first, &second)) in out[done..].iter_mut().zip(rest) {
+        *out = pair(first, second);
     }
 }
 
