@@ -125,10 +125,10 @@ pub fn join_rows(proof: Avx512Bf16, k: usize, width: usize, from: &[f32], out: &
             done += width;
         }
     }
-    for at in done..k.div_ceil(2) * width {
+    for (at, out) in out.iter_mut().enumerate().take(k.div_ceil(2) * width).skip(done) {
         let (p, i) = (at / width, at % width);
         let second = if 2 * p + 1 < k { from[(2 * p + 1) * width + i] } else { 0.0 };
-        out[at] = pair(from[2 * p * width + i], second);
+        *out = pair(from[2 * p * width + i], second);
     }
 }
 
