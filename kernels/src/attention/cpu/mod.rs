@@ -1,8 +1,8 @@
 //! Blocked attention on the register tile of the matrix product.
 //!
-//! Keys and values are packed once a call into column panels ([`panels`]). A task takes up to [`QUERY_BLOCK`] queries of
-//! one problem; for each head it visits the keys in blocks of [`KEY_BLOCK`]: scores of a tile of queries (in the first
-//! cache), bias and masks, the running maximum and sum ([`softmax`]), and the product with the values. In bf16 both
+//! Keys and values are packed once a call into column panels (`panels`). A task takes up to `QUERY_BLOCK` queries of
+//! one problem; for each head it visits the keys in blocks of `KEY_BLOCK`: scores of a tile of queries (in the first
+//! cache), bias and masks, the running maximum and sum (`softmax`), and the product with the values. In bf16 both
 //! products round their operands; scores, weights' sums and results stay f32.
 
 mod panels;

@@ -1,6 +1,6 @@
 //! The fast product: weights packed into column panels, activations packed block by block, and a register tile.
 //!
-//! The tile ([`micro`]) keeps `rows x columns` sums in registers and walks a block of `k` once. A task takes a block of
+//! The tile (`micro`) keeps `rows x columns` sums in registers and walks a block of `k` once. A task takes a block of
 //! rows: it packs them so that the tile reads both operands in order, then visits every column panel. What follows
 //! the product (bias, activation, residual) happens while the tile is still in the first cache.
 //!
