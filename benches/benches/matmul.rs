@@ -2,7 +2,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use sam3i_benches::{pool, sequence};
-use sam3i_kernels::isa::Isa;
+use sam3i_kernels::isa::{Isa, Precision};
 use sam3i_kernels::matmul::{Activation, Epilogue, cpu, flops};
 
 /// ViT qkv, projection and MLP; the fusion encoder's layers; the text encoder's MLP.
@@ -23,7 +23,7 @@ fn matmul(c: &mut Criterion) {
         group.sample_size(10);
         for [m, k, n] in SHAPES {
             let (a, w) = (sequence(m * k), sequence(n * k));
-            let packed = cpu::Packed::new(isa, n, k, &w);
+            let packed = cpu::Packed::new(isa, Precision::F32, n, k, &w);
             let bias = sequence(n);
             let epilogue = Epilogue { bias: Some(&bias), activation: Activation::None, residual: None };
             let mut out = vec![0.0; m * n];

@@ -1,6 +1,6 @@
 //! The command line: verbs, and the option types several of them share.
 
-use crate::{bench, completions, convert, devices, inspect, segment, synth};
+use crate::{bench, completions, convert, devices, eval, inspect, merge, predict, segment, synth};
 use clap::{Parser, Subcommand, ValueEnum};
 use sam3i::checkpoint::FileDType;
 
@@ -30,6 +30,12 @@ pub struct Cli {
 pub enum Command {
     /// Find what a sentence means in pictures: masks, boxes and scores
     Segment(Box<segment::Args>),
+    /// Answer a data set's instructions and write a prediction file
+    Predict(Box<predict::Args>),
+    /// Join prediction files, of shards for instance
+    Merge(merge::Args),
+    /// Measure a prediction file: gIoU, cIoU, P@0.5, AP
+    Eval(eval::Args),
     /// Convert a checkpoint to one self-describing .safetensors file
     Convert(convert::Args),
     /// Say what a weight file is and what it has and lacks

@@ -3,6 +3,7 @@
 use crate::device::{NO_GPU, instruction_set};
 use crate::terminal::{grouped, print};
 use anyhow::Result;
+use sam3i::Device;
 use sam3i::engine::Isa;
 use serde::Serialize;
 use std::fmt::Write;
@@ -60,6 +61,7 @@ pub fn run(args: &Args) -> Result<()> {
 fn cpu() -> Result<DeviceReport> {
     let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let isa = instruction_set()?;
     Ok(DeviceReport {
         name: "cpu",
         available: true,
@@ -67,10 +69,10 @@ fn cpu() -> Result<DeviceReport> {
         processor: value_of(&cpuinfo, "model name").map(str::to_owned),
         cores: std::thread::available_parallelism().ok().map(usize::from),
         instruction_sets: Isa::available().iter().map(Isa::to_string).collect(),
-        instruction_set: Some(instruction_set()?.to_string()),
+        instruction_set: Some(isa.to_string()),
         memory_bytes: kilobytes(&meminfo, "MemTotal"),
         memory_available_bytes: kilobytes(&meminfo, "MemAvailable"),
-        dtypes: vec!["f32"],
+        dtypes: if Device::has_bf16(isa) { vec!["f32", "bf16"] } else { vec!["f32"] },
     })
 }
 

@@ -9,13 +9,17 @@ mod completions;
 mod convert;
 mod device;
 mod devices;
+mod eval;
 mod files;
 mod inputs;
 mod inspect;
+mod journal;
+mod merge;
 mod model;
 mod output;
 mod overlay;
 mod palette;
+mod predict;
 mod profile;
 mod prompts;
 mod segment;
@@ -46,6 +50,9 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> anyhow::Result<Outcome> {
     let done = match command {
         Command::Segment(args) => return segment::run(args),
+        Command::Predict(args) => predict::run(args),
+        Command::Merge(args) => merge::run(args),
+        Command::Eval(args) => eval::run(args),
         Command::Convert(args) => convert::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Synth(args) => synth::run(args),

@@ -1,7 +1,8 @@
 //! Where tensors live and which kernels run on them.
 
 use crate::memory::{MemoryUse, Pool};
-use crate::{Error, Isa, Result};
+use crate::{DType, Error, Isa, Result};
+use sam3i_kernels::isa::{Avx512Bf16, Precision};
 use std::fmt;
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ struct Inner {
 
 enum Kind {
     Reference,
-    Cpu { isa: Isa, threads: usize, pool: rayon::ThreadPool },
+    Cpu { isa: Isa, precision: Precision, threads: usize, pool: rayon::ThreadPool },
     Shapes,
 }
 
@@ -41,6 +42,8 @@ pub struct CpuOptions {
     pub threads: Option<usize>,
     /// Instruction set to use; the widest this processor has if `None`.
     pub isa: Option<Isa>,
+    /// Type of the products: `f32` if `None`. See [`Device::cpu`].
+    pub dtype: Option<DType>,
 }
 
 impl CpuOptions {
@@ -55,6 +58,13 @@ impl CpuOptions {
     #[must_use]
     pub fn isa(mut self, isa: Isa) -> Self {
         self.isa = Some(isa);
+        self
+    }
+
+    /// Computes products in this type.
+    #[must_use]
+    pub fn dtype(mut self, dtype: DType) -> Self {
+        self.dtype = Some(dtype);
         self
     }
 }
@@ -72,10 +82,21 @@ impl Device {
 
     /// The fast CPU kernels on a thread pool of their own.
     ///
+    /// With the type `bf16`, weights are kept in bf16 and matrix products, convolutions and attention round their
+    /// operands to it; sums, norms, softmax and everything between ops stay `f32`.
+    ///
     /// # Errors
-    /// [`Error::Threads`] if the pool cannot be started.
+    /// [`Error::Threads`] if the pool cannot be started; [`Error::NoInstructions`] for a type this processor (or the
+    /// instruction set asked for) has no products in.
     pub fn cpu(options: &CpuOptions) -> Result<Self> {
         let isa = options.isa.unwrap_or_else(Isa::detect);
+        let precision = match options.dtype.unwrap_or(DType::F32) {
+            DType::F32 => Precision::F32,
+            DType::Bf16 if Self::has_bf16(isa) => {
+                Precision::Bf16(Avx512Bf16::detect().expect("just seen to be there"))
+            }
+            dtype => return Err(Error::NoInstructions { dtype, isa }),
+        };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = options.threads.unwrap_or(cores).max(1);
         let pool = rayon::ThreadPoolBuilder::new()
@@ -83,7 +104,29 @@ impl Device {
             .thread_name(|i| format!("sam3i-cpu-{i}"))
             .build()
             .map_err(|e| Error::Threads { threads, reason: e.to_string() })?;
-        Ok(Self::new(Kind::Cpu { isa, threads, pool }))
+        Ok(Self::new(Kind::Cpu { isa, precision, threads, pool }))
+    }
+
+    /// Whether this processor has bf16 products beside an instruction set.
+    #[must_use]
+    pub fn has_bf16(isa: Isa) -> bool {
+        matches!(isa, Isa::Avx512(_)) && Avx512Bf16::detect().is_some()
+    }
+
+    /// The type its products are computed in.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        match self.precision() {
+            Precision::Bf16(_) => DType::Bf16,
+            _ => DType::F32,
+        }
+    }
+
+    pub(crate) fn precision(&self) -> Precision {
+        match self.0.kind {
+            Kind::Cpu { precision, .. } => precision,
+            Kind::Reference | Kind::Shapes => Precision::F32,
+        }
     }
 
     /// A device whose tensors have shapes and no values: for walking a model's structure without its weights.

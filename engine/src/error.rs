@@ -1,6 +1,6 @@
 //! What can go wrong in the engine.
 
-use crate::DType;
+use crate::{DType, Isa};
 
 /// The engine's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -48,6 +48,14 @@ pub enum Error {
     NoValues {
         /// The op.
         op: &'static str,
+    },
+    /// The processor cannot multiply in a type.
+    #[error("this processor has no {dtype} products with the instruction set {isa}; use f32")]
+    NoInstructions {
+        /// The type asked for.
+        dtype: DType,
+        /// The instruction set in use.
+        isa: Isa,
     },
     /// The thread pool of a CPU device could not be started.
     #[error("could not start {threads} CPU threads: {reason}; ask for fewer with the thread option")]

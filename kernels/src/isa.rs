@@ -13,6 +13,33 @@ pub struct Avx512(());
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Avx2(());
 
+/// Proof that AVX-512 BF16 is present, besides what [`Avx512`] proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Avx512Bf16(());
+
+impl Avx512Bf16 {
+    /// The proof, if this processor has it.
+    #[must_use]
+    pub fn detect() -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        if matches!(Isa::detect(), Isa::Avx512(_)) && is_x86_feature_detected!("avx512bf16") {
+            return Some(Self(()));
+        }
+        None
+    }
+}
+
+/// The type products are computed in. Sums, and everything that is no product, are f32 in both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Precision {
+    /// Single precision.
+    #[default]
+    F32,
+    /// Both operands rounded to bf16, products summed in f32. For [`Isa::Avx512`] only.
+    Bf16(Avx512Bf16),
+}
+
 /// The instruction set a kernel is to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -257,7 +257,7 @@ const BAD_INPUT: &[Bad] = &[
     Bad(&["m0.png", "-p", "x", "--threads", "0"], "--threads"),
     Bad(&["m0.png", "-p", "x", "--device", "gpu"], "no GPU device yet; use --device cpu"),
     Bad(&["m0.png", "-p", "x", "--device", "tpu"], "the devices are auto, cpu"),
-    Bad(&["m0.png", "-p", "x", "--dtype", "int8"], "use --dtype f32"),
+    Bad(&["m0.png", "-p", "x", "--dtype", "int8"], "f32 or bf16"),
     Bad(&["m0.png", "-p", "x", "--format", "pdf"], "overlay, masks, json"),
     Bad(&["m0.png", "-p", "x", "--model", "nowhere"], "nowhere: no model here"),
     Bad(&["m0.png", "-p", "x", "--model", "hollow"], "no model here: looked for model.safetensors"),

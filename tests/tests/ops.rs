@@ -1,7 +1,7 @@
 //! Every op on every host device against the plain reference.
 
 use proptest::prelude::*;
-use sam3i_tests::cases::{self, check};
+use sam3i_tests::cases::{self, check, check_bf16};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
@@ -9,12 +9,14 @@ proptest! {
     #[test]
     fn linear_agrees_with_the_reference(case in cases::matmul::any_linear()) {
         check(&case);
+        check_bf16(&case);
         check(&cases::matmul::Product(case));
     }
 
     #[test]
     fn attention_agrees_with_the_reference(case in cases::attention::any_attention()) {
         check(&case);
+        check_bf16(&case);
     }
 
     #[test]
@@ -25,6 +27,7 @@ proptest! {
     #[test]
     fn conv_agrees_with_the_reference(case in cases::conv::any_conv()) {
         check(&case);
+        check_bf16(&case);
     }
 
     #[test]
@@ -35,6 +38,7 @@ proptest! {
     #[test]
     fn conv_transpose_agrees_with_the_reference(case in cases::conv::any_conv_transpose()) {
         check(&case);
+        check_bf16(&case);
     }
 
     #[test]

@@ -74,9 +74,15 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, options: AttentionOptions) 
     };
     let scale = 1.0 / (shape.head_dim as f32).sqrt();
     let options = Options { scale, causal: options.causal, key_padding: options.key_padding, bias };
-    Tensor::build(q.device(), q.shape(), |backend, out| match backend {
+    let device = q.device();
+    let precision = device.precision();
+    Tensor::build(device, q.shape(), |backend, out| match backend {
         Backend::Reference => reference::run(&shape, q_view, k_view, v_view, &options, out),
-        Backend::Cpu(isa) => cpu::run(isa, &shape, q_view, k_view, v_view, &options, out),
+        Backend::Cpu(isa) => {
+            let mut scratch = device.pool().take(cpu::scratch_len(isa, precision, &shape));
+            let call = cpu::Call { isa, precision, shape: &shape, options: &options };
+            cpu::run(call, q_view, k_view, v_view, &mut scratch.values, out);
+        }
     })
 }
 

@@ -33,7 +33,10 @@ impl ConvWeight {
             return Err(Error::shape("conv weight", problem, [&shape[..]]));
         }
         let shape = Shape { height: 0, width: 0, channels, out_channels, kernel, stride, padding };
-        let weight = Prepared::new(device, w, |isa, w| cpu::pack(isa, &shape, w), Packed::bytes);
+        let weight = {
+            let pack = |isa, precision, w: &[f32]| cpu::pack(isa, precision, &shape, w);
+            Prepared::new(device, w, device.precision(), pack, Packed::bytes)
+        };
         Ok(Self { shape, weight })
     }
 }

@@ -27,8 +27,12 @@ impl ConvTransposeWeight {
                 [&[channels, out_channels, 2, 2][..]],
             ));
         }
-        let pack = |isa, w: &[f32]| PackedTaps::new(isa, channels, out_channels, w);
-        Ok(Self { channels, out_channels, weight: Prepared::new(device, w, pack, PackedTaps::bytes) })
+        let pack = |isa, precision, w: &[f32]| PackedTaps::new(isa, precision, channels, out_channels, w);
+        Ok(Self {
+            channels,
+            out_channels,
+            weight: Prepared::new(device, w, device.precision(), pack, PackedTaps::bytes),
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 use super::prepared::{Form, Prepared};
 use super::{Activation, same_device, values};
 use crate::{Backend, Device, Error, Result, Tensor, trace};
+use sam3i_kernels::isa::Precision;
 use sam3i_kernels::matmul::cpu::Packed;
 use sam3i_kernels::matmul::{Epilogue, cpu, flops, reference};
 
@@ -14,11 +15,29 @@ pub struct Matrix {
 }
 
 impl Matrix {
-    /// Prepares a row-major `[n, k]` weight (`n` output channels, `k` input channels).
+    /// Prepares a row-major `[n, k]` weight (`n` output channels, `k` input channels) in the device's type.
     ///
     /// # Errors
     /// [`Error::Shape`] if `k` is 0 or `values` are not `n * k` numbers; on the shape-only device they may be none.
     pub fn new(device: &Device, n: usize, k: usize, values: Vec<f32>) -> Result<Self> {
+        Self::with_precision(device, device.precision(), n, k, values)
+    }
+
+    /// Prepares a weight whose products stay `f32` whatever the device's type: for small layers where rounding shows.
+    ///
+    /// # Errors
+    /// As [`Matrix::new`].
+    pub fn new_f32(device: &Device, n: usize, k: usize, values: Vec<f32>) -> Result<Self> {
+        Self::with_precision(device, Precision::F32, n, k, values)
+    }
+
+    fn with_precision(
+        device: &Device,
+        precision: Precision,
+        n: usize,
+        k: usize,
+        values: Vec<f32>,
+    ) -> Result<Self> {
         let fits = values.len() == n * k || (device.is_shapes_only() && values.is_empty());
         if !fits || k == 0 {
             return Err(Error::shape(
@@ -27,7 +46,8 @@ impl Matrix {
                 [&[n, k][..]],
             ));
         }
-        let weight = Prepared::new(device, values, |isa, w| Packed::new(isa, n, k, w), Packed::bytes);
+        let pack = |isa, precision, w: &[f32]| Packed::new(isa, precision, n, k, w);
+        let weight = Prepared::new(device, values, precision, pack, Packed::bytes);
         Ok(Self { n, k, weight })
     }
 
@@ -125,6 +145,8 @@ pub fn matmul_transposed(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let epilogue = Epilogue::default();
     Tensor::build(a.device(), &[m, n], |backend, out| match backend {
         Backend::Reference => reference::run(k, left, right, &epilogue, out),
-        Backend::Cpu(isa) => cpu::run(isa, left, &Packed::new(isa, n, k, right), &epilogue, out),
+        Backend::Cpu(isa) => {
+            cpu::run(isa, left, &Packed::new(isa, Precision::F32, n, k, right), &epilogue, out)
+        }
     })
 }

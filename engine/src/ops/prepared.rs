@@ -2,6 +2,7 @@
 
 use crate::memory::Counted;
 use crate::{Backend, Device, Isa, Result, Tensor};
+use sam3i_kernels::isa::Precision;
 
 /// A weight on a device: as it came, packed, or only its shape.
 pub(super) struct Prepared<P> {
@@ -23,7 +24,8 @@ impl<P> Prepared<P> {
     pub fn new(
         device: &Device,
         values: Vec<f32>,
-        pack: impl FnOnce(Isa, &[f32]) -> P + Send,
+        precision: Precision,
+        pack: impl FnOnce(Isa, Precision, &[f32]) -> P + Send,
         bytes: impl FnOnce(&P) -> usize,
     ) -> Self
     where
@@ -36,7 +38,7 @@ impl<P> Prepared<P> {
                 Form::Plain(Counted::new(values, bytes, device.pool()))
             }
             Some(Backend::Cpu(isa)) => {
-                let packed = device.run(|| pack(isa, &values));
+                let packed = device.run(|| pack(isa, precision, &values));
                 let bytes = bytes(&packed);
                 Form::Packed(Counted::new(packed, bytes, device.pool()))
             }

@@ -2,17 +2,17 @@
 //! while they are packed (implicit GEMM). Columns of the product run over kernel row, kernel column, channel.
 
 use super::Shape;
-use crate::isa::Isa;
+use crate::isa::{Isa, Precision};
 use crate::matmul::cpu::driver::{Output, RowMap, product};
 use crate::matmul::cpu::pack::{LeftRows, MOST_ROWS, Packed, transpose};
 use crate::matmul::{Activation, Epilogue};
 
 /// Packs a weight `[out_channels, channels, kernel, kernel]` for [`run`].
 #[must_use]
-pub fn pack(isa: Isa, shape: &Shape, w: &[f32]) -> Packed {
+pub fn pack(isa: Isa, precision: Precision, shape: &Shape, w: &[f32]) -> Packed {
     assert_eq!(w.len(), shape.out_channels * shape.fan_in());
     let (channels, taps) = (shape.channels, shape.kernel * shape.kernel);
-    Packed::from_fn(isa, shape.out_channels, shape.fan_in(), |o, p| {
+    Packed::from_fn(isa, precision, shape.out_channels, shape.fan_in(), |o, p| {
         w[o * shape.fan_in() + (p % channels) * taps + p / channels]
     })
 }
@@ -66,7 +66,7 @@ impl<'a> MapRows<'a> {
 }
 
 /// What lies under the kernel in the padding; as long as the longest block of `k`.
-static ZEROS: [f32; 1024] = [0.0; 1024];
+static ZEROS: [f32; 2048] = [0.0; 2048];
 
 impl LeftRows for MapRows<'_> {
     fn pack(&self, isa: Isa, first: usize, rows: usize, first_k: usize, k: usize, out: &mut [f32]) {

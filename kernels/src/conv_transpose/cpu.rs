@@ -1,7 +1,7 @@
 //! One matrix product for each of the four pixels an input pixel becomes, stored straight to its place.
 
 use super::Shape;
-use crate::isa::Isa;
+use crate::isa::{Isa, Precision};
 use crate::matmul::cpu::driver::{Output, RowMap, product};
 use crate::matmul::cpu::pack::{MatrixRows, Packed};
 use crate::matmul::{Activation, Epilogue};
@@ -13,10 +13,12 @@ pub struct PackedTaps([Packed; 4]);
 impl PackedTaps {
     /// Packs a weight for [`run`].
     #[must_use]
-    pub fn new(isa: Isa, channels: usize, out_channels: usize, w: &[f32]) -> Self {
+    pub fn new(isa: Isa, precision: Precision, channels: usize, out_channels: usize, w: &[f32]) -> Self {
         assert_eq!(w.len(), channels * out_channels * 4);
         Self([0, 1, 2, 3].map(|tap| {
-            Packed::from_fn(isa, out_channels, channels, |o, c| w[(c * out_channels + o) * 4 + tap])
+            Packed::from_fn(isa, precision, out_channels, channels, |o, c| {
+                w[(c * out_channels + o) * 4 + tap]
+            })
         }))
     }
 

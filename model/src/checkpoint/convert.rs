@@ -37,16 +37,21 @@ impl Checkpoint {
         if own { Err(Error::io(out, std::io::Error::other(refusal))) } else { Ok(()) }
     }
 
+    /// The 64-bit FNV-1a hash of the weight files' bytes, one after the other: tells whether two checkpoints are the same.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when a file cannot be read.
+    pub fn fnv1a64(&self) -> Result<u64> {
+        self.files.iter().try_fold(FNV_START, |hash, file| match file.embedded() {
+            Some(bytes) => Ok(fnv1a64_more(hash, bytes)),
+            None => hash_file(file.path(), hash).map_err(|e| Error::io(file.path(), e)),
+        })
+    }
+
     fn provenance(&self) -> Result<BTreeMap<String, String>> {
         let names = self.files.iter().filter_map(|file| file.path().file_name());
         let names: Vec<_> = names.map(|name| name.to_string_lossy()).collect();
-        let mut hash = FNV_START;
-        for file in &self.files {
-            hash = match file.embedded() {
-                Some(bytes) => fnv1a64_more(hash, bytes),
-                None => hash_file(file.path(), hash).map_err(|e| Error::io(file.path(), e))?,
-            };
-        }
+        let hash = self.fnv1a64()?;
         let bytes: u64 = self.files.iter().map(|file| file.file_bytes()).sum();
         let entries = [
             ("format", "sam3i".to_owned()),

@@ -213,6 +213,21 @@ mod tests {
     }
 
     #[test]
+    fn a_ground_truth_with_id_0_earns_nothing_as_in_pycocotools() {
+        for (id, expected) in [(0, 0.0), (7, 1.0)] {
+            let json = format!(
+                r#"{{"images":[{{"id":1}}],"annotations":[
+                    {{"id":{id},"image_id":1,"segmentation":{{"size":[2,5],"counts":[0,10]}}}}]}}"#
+            );
+            let truth = Annotations::from_json(json.as_bytes()).expect("annotations");
+            let (image, mask) = (Id::Number(1), Runs::new(2, 5, vec![0, 10]).expect("10 pixels"));
+            let detections = [Detection { record: 0, image_id: &image, mask, score: 0.9 }];
+            let [ap, ap_50] = average_precision(&truth, &BTreeSet::from([&image]), &detections).expect("AP");
+            assert!((ap - expected).abs() < 1e-12 && (ap_50 - expected).abs() < 1e-12, "{id}: {ap}, {ap_50}");
+        }
+    }
+
+    #[test]
     fn precision_never_rises_with_recall() {
         let judged = |score, outcome| Judged { score, outcomes: [outcome; THRESHOLDS] };
         let all = [judged(0.9, Outcome::Wrong), judged(0.8, Outcome::Right), judged(0.7, Outcome::Ignored)];

@@ -1,6 +1,6 @@
 //! Data sets and what they are measured by: annotation files, prediction files, gIoU, cIoU, P@0.5 and COCO's AP.
 //!
-//! From files to numbers, in this order: [`Annotations`] are read; [`queries`] turns them into what a model is asked;
+//! From files to numbers, in this order: [`Annotations`] are read; [`queries()`] turns them into what a model is asked;
 //! its answers become [`Record`]s, the prediction file; [`evaluate`] compares records with annotations and gives an
 //! [`Evaluation`], whose [`report`](Evaluation::report) is the reference's, digit for digit. Masks are compared as
 //! [`Runs`], never decoded.

@@ -21,59 +21,58 @@ struct Answer {
 pub(super) fn evaluate(truth: &Annotations, records: &[Record], no_target: NoTarget) -> Result<Evaluation> {
     let mut annotations: HashMap<&Id, Vec<&Annotation>> = HashMap::new();
     truth.annotations.iter().for_each(|a| annotations.entry(&a.image_id).or_default().push(a));
-    let known = truth.images_by_id();
-    let mut answers: HashMap<&Id, Vec<Answer>> = HashMap::new();
-    let mut skipped = 0;
-    for (index, record) in records.iter().enumerate() {
-        let id = image_of(index, record)?;
-        if !known.contains_key(id) {
-            skipped += 1;
-            continue;
-        }
-        let answer = Answer { mask: predicted(index, record)?, level: level_of(record) };
-        answers.entry(id).or_default().push(answer);
-    }
+    let (answers, skipped) = answers(truth, records)?;
 
     let (mut samples, mut scored, mut abstention) = (Vec::new(), Vec::new(), Abstention::default());
     for image in &truth.images {
-        let targets_of_image = annotations.get(&image.id).map_or(&[][..], Vec::as_slice);
-        let target = union_of_targets(image, targets_of_image)?;
+        let annotations = annotations.get(&image.id).map_or(&[][..], Vec::as_slice);
         let answers = answers.get(&image.id).map_or(&[][..], Vec::as_slice);
-        let meant = targets(target.area(), targets_of_image.len());
+        let target = union_of_targets(image, annotations)?;
+        let meant = targets(target.area(), annotations.len());
+        let one = |level, iou| Scored { sample: samples.len(), level, targets: meant, iou, pixels: None };
+
         let before = scored.len();
         for Answer { mask, level } in answers {
             abstention.count(target.area() > 0, mask.as_ref().is_some_and(|mask| mask.area() > 0));
-            let iou = score(mask.as_ref(), &target, no_target);
-            scored.push(Scored {
-                sample: samples.len(),
-                level: Some(level.clone()),
-                targets: meant,
-                iou,
-                pixels: None,
-            });
+            scored.push(one(Some(level.clone()), score(mask.as_ref(), &target, no_target)));
         }
         if answers.is_empty() {
-            scored.push(Scored {
-                sample: samples.len(),
-                level: None,
-                targets: meant,
-                iou: 0.0,
-                pixels: None,
-            });
+            scored.push(one(None, 0.0));
         }
-        let of_image = &scored[before..];
+        let ious = || scored[before..].iter().map(|one| one.iou);
+        let (iou, hit) = (mean(ious()), mean(ious().map(hit)));
         samples.push(Sample {
             annotation_id: None,
             image_id: image.id.clone(),
             level: None,
             targets: meant,
             records: answers.len(),
-            iou: mean(of_image.iter().map(|one| one.iou)),
-            hit: mean(of_image.iter().map(|one| hit(one.iou))),
+            iou,
+            hit,
             pixels: None,
         });
     }
     Ok(summary(samples, &scored, abstention, skipped, no_target))
+}
+
+/// What the records predict, by sample, and how many belong to no sample.
+fn answers<'a>(
+    truth: &'a Annotations,
+    records: &'a [Record],
+) -> Result<(HashMap<&'a Id, Vec<Answer>>, usize)> {
+    let known = truth.images_by_id();
+    let mut answers: HashMap<&Id, Vec<Answer>> = HashMap::new();
+    let mut skipped = 0;
+    for (index, record) in records.iter().enumerate() {
+        let id = image_of(index, record)?;
+        if known.contains_key(id) {
+            let answer = Answer { mask: predicted(index, record)?, level: level_of(record) };
+            answers.entry(id).or_default().push(answer);
+        } else {
+            skipped += 1;
+        }
+    }
+    Ok((answers, skipped))
 }
 
 /// The union of a sample's annotations. Those without mask are passed over.

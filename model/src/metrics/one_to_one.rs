@@ -1,6 +1,6 @@
 //! The mode `1to1`: every record against its annotation. Source: evaluation spec, section 6.1.
 
-use super::annotations::{Annotation, Annotations};
+use super::annotations::{Annotation, Annotations, Image};
 use super::average_precision::{Detection, average_precision};
 use super::evaluation::{
     Abstention, Evaluation, Mode, NoTarget, Sample, Scored, ciou, groups, hit, level_of, mean, targets,
@@ -40,11 +40,7 @@ pub(super) fn truth_mask(annotation: &Annotation, size: Option<[usize; 2]>) -> R
 }
 
 pub(super) fn evaluate(truth: &Annotations, records: &[Record], no_target: NoTarget) -> Result<Evaluation> {
-    let annotations = annotations_by_id(truth)?;
-    let images = truth.images_by_id();
-    let mut per_image: HashMap<&Id, usize> = HashMap::new();
-    truth.annotations.iter().for_each(|a| *per_image.entry(&a.image_id).or_default() += 1);
-
+    let targets = Targets::new(truth)?;
     let mut seen = BTreeSet::new();
     let (mut detections, mut samples, mut abstention) = (Vec::new(), Vec::new(), Abstention::default());
     for (index, record) in records.iter().enumerate() {
@@ -54,21 +50,19 @@ pub(super) fn evaluate(truth: &Annotations, records: &[Record], no_target: NoTar
         })?;
         let image_id = image_of(index, record)?;
         seen.insert(image_id);
-        let Some(&annotation) = annotations.get(id) else { continue };
-        let size = images.get(&annotation.image_id).and_then(|image| image.size());
-        let target = truth_mask(annotation, size)?;
+        let Some(&annotation) = targets.annotations.get(id) else { continue };
+        let target = targets.mask(annotation)?;
         let [height, width] = target.size();
         let mask = predicted(index, record)?.map_or_else(|| Runs::zeros(height, width), Ok)?;
         let pixels = mask.overlap(&target).ok_or_else(|| refuse(&other_size(&mask, &target)))?;
 
-        let meant = target.area() > 0;
-        abstention.count(meant, mask.area() > 0);
+        abstention.count(target.area() > 0, mask.area() > 0);
         let iou = score(pixels, no_target);
         samples.push(Sample {
             annotation_id: Some(id.clone()),
             image_id: image_id.clone(),
             level: Some(level_of(record)),
-            targets: targets(target.area(), per_image.get(&annotation.image_id).copied().unwrap_or(0)),
+            targets: targets.count(annotation, &target),
             records: 1,
             iou,
             hit: hit(iou),
@@ -79,8 +73,38 @@ pub(super) fn evaluate(truth: &Annotations, records: &[Record], no_target: NoTar
             detections.push(Detection { record: index, image_id, mask, score });
         }
     }
-    let [ap, ap_50] = average_precision(truth, &seen, &detections)?;
-    Ok(summary(samples, abstention, [ap, ap_50], records.len(), no_target))
+    let ap = average_precision(truth, &seen, &detections)?;
+    Ok(summary(samples, abstention, ap, records.len(), no_target))
+}
+
+/// The annotations by what they are looked up by.
+struct Targets<'a> {
+    /// By id; of several with one id, the last.
+    annotations: HashMap<&'a Id, &'a Annotation>,
+    images: HashMap<&'a Id, &'a Image>,
+    per_image: HashMap<&'a Id, usize>,
+}
+
+impl<'a> Targets<'a> {
+    fn new(truth: &'a Annotations) -> Result<Self> {
+        let (mut annotations, mut per_image) = (HashMap::new(), HashMap::new());
+        for annotation in &truth.annotations {
+            let missing = || Error::data(annotation.name(), "the mode 1to1 needs the ids of annotations");
+            annotations.insert(annotation.id.as_ref().ok_or_else(missing)?, annotation);
+            *per_image.entry(&annotation.image_id).or_default() += 1;
+        }
+        Ok(Self { annotations, images: truth.images_by_id(), per_image })
+    }
+
+    fn mask(&self, annotation: &Annotation) -> Result<Runs> {
+        let image = self.images.get(&annotation.image_id);
+        truth_mask(annotation, image.and_then(|image| image.size()))
+    }
+
+    /// How many things are meant.
+    fn count(&self, annotation: &Annotation, mask: &Runs) -> &'static str {
+        targets(mask.area(), self.per_image.get(&annotation.image_id).copied().unwrap_or(0))
+    }
 }
 
 /// The IoU, or what stands for it when nothing is meant: then nothing is shared, and the union is what was predicted.
@@ -89,18 +113,6 @@ fn score(pixels: Overlap, no_target: NoTarget) -> f64 {
         NoTarget::Abstain if pixels.union == 0 => 1.0,
         NoTarget::Abstain | NoTarget::Zero => pixels.iou(),
     }
-}
-
-fn annotations_by_id(truth: &Annotations) -> Result<HashMap<&Id, &Annotation>> {
-    let with_id = |annotation: &'_ Annotation| annotation.id.is_some();
-    if let Some(unnamed) = truth.annotations.iter().find(|annotation| !with_id(annotation)) {
-        return Err(Error::data(unnamed.name(), "the mode 1to1 needs the ids of annotations"));
-    }
-    Ok(truth
-        .annotations
-        .iter()
-        .filter_map(|annotation| Some((annotation.id.as_ref()?, annotation)))
-        .collect())
 }
 
 fn other_size(mask: &Runs, target: &Runs) -> String {

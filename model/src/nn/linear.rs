@@ -19,6 +19,12 @@ impl Linear {
         Ok(Self { weight, bias: Some(w.tensor("bias", &[outputs])?) })
     }
 
+    /// As [`Linear::load`], with products in f32 whatever the device's type.
+    pub fn load_f32(w: &Weights, inputs: usize, outputs: usize) -> Result<Self> {
+        let weight = Matrix::new_f32(w.device(), outputs, inputs, w.values("weight", &[outputs, inputs])?)?;
+        Ok(Self { weight, bias: Some(w.tensor("bias", &[outputs])?) })
+    }
+
     /// A layer of given values; on the shape-only device they may be none.
     pub fn from_values(
         w: &Weights,
@@ -83,6 +89,9 @@ impl FeedForward {
 }
 
 /// Linear layers `layers.0`, `layers.1`, .. with ReLU between them and none at the end.
+///
+/// These are the heads (boxes, box bias, presence, masks, prompt): next to no work, and what they round shows in the
+/// answer. So they stay f32 on every device.
 pub(crate) struct Mlp(Vec<Linear>);
 
 impl Mlp {
@@ -90,7 +99,7 @@ impl Mlp {
     pub fn load(w: &Weights, widths: &[usize]) -> Result<Self> {
         let layers = widths.windows(2).enumerate();
         layers
-            .map(|(i, ends)| Linear::load(&w.at(format!("layers.{i}")), ends[0], ends[1]))
+            .map(|(i, ends)| Linear::load_f32(&w.at(format!("layers.{i}")), ends[0], ends[1]))
             .collect::<Result<_>>()
             .map(Self)
     }

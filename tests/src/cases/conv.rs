@@ -1,6 +1,6 @@
 //! Cases of convolution and transposed convolution.
 
-use super::{Case, values};
+use super::{Bf16Case, Case, values};
 use crate::compare::Tolerance;
 use proptest::prelude::*;
 use sam3i_engine::ops::Activation;
@@ -32,6 +32,16 @@ impl Case for Conv {
         let w = ConvWeight::new(device, [out, self.map[2], side, side], step, border, self.w.clone())?;
         let bias = Tensor::from_vec(device, &[out], self.bias.clone())?;
         conv(&Tensor::from_vec(device, &self.map, self.x.clone())?, &w, Some(&bias), Activation::Relu)
+    }
+}
+
+impl Bf16Case for Conv {
+    /// Each operand is rounded by up to 2^-8 of itself, so a product of two values spread over [-4, 4] is off by about
+    /// 0.012 (one standard deviation), a sum of `k` of them by sqrt(k) times that; six deviations. It is 1 % of the
+    /// result's own spread, so a pair in the wrong place shows.
+    fn bf16_tolerance(&self) -> Tolerance {
+        let k = self.kernel[1] * self.kernel[1] * self.map[2];
+        Tolerance { absolute: 0.012 * 6.0 * (k as f32).sqrt(), relative: 1e-3 }
     }
 }
 
@@ -70,6 +80,13 @@ impl Case for ConvTranspose {
         let bias = Tensor::from_vec(device, &[self.0.kernel[0]], self.0.bias.clone())?;
         let x = Tensor::from_vec(device, &self.0.map, self.0.x.clone())?;
         conv_transpose_2x2(&x, &w, &bias, Activation::Gelu)
+    }
+}
+
+impl Bf16Case for ConvTranspose {
+    /// As for a convolution, with a sum over the channels.
+    fn bf16_tolerance(&self) -> Tolerance {
+        Tolerance { absolute: 0.012 * 6.0 * (self.0.map[2] as f32).sqrt(), relative: 1e-3 }
     }
 }
 

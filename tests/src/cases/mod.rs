@@ -22,7 +22,7 @@ pub mod window;
 
 use crate::compare::{Tolerance, assert_close};
 use proptest::prelude::*;
-use sam3i_engine::{CpuOptions, Device, Error, Isa, Result, Tensor};
+use sam3i_engine::{CpuOptions, DType, Device, Error, Isa, Result, Tensor};
 use std::fmt::Debug;
 use std::sync::OnceLock;
 
@@ -61,6 +61,34 @@ pub fn check<C: Case>(case: &C) {
     match case.run(&Device::shapes_only()) {
         Ok(shape) => assert_eq!(shape.shape(), expected.shape(), "{case:?} on the shape-only device"),
         Err(error) => assert!(matches!(error, Error::NoValues { .. }), "{case:?}: {error}"),
+    }
+}
+
+/// A case of an op that also computes in bf16.
+pub trait Bf16Case: Case {
+    /// How far a result from operands rounded to bf16 may be from the reference; the reason stands beside it.
+    fn bf16_tolerance(&self) -> Tolerance;
+}
+
+/// The CPU device in bf16, on one thread and on three; none where the processor has no such products.
+pub fn bf16_devices() -> &'static [Device] {
+    static DEVICES: OnceLock<Vec<Device>> = OnceLock::new();
+    DEVICES.get_or_init(|| {
+        if !Device::has_bf16(Isa::detect()) {
+            eprintln!("SKIPPED: this processor has no bf16 products");
+            return Vec::new();
+        }
+        let options = |threads| CpuOptions::default().dtype(DType::Bf16).threads(threads);
+        [1, 3].map(|threads| Device::cpu(&options(threads)).expect("threads start")).into()
+    })
+}
+
+/// Runs a case in bf16 and on the reference, and compares.
+pub fn check_bf16<C: Bf16Case>(case: &C) {
+    let expected = case.run(&Device::reference()).expect("the reference runs");
+    for device in bf16_devices() {
+        let actual = case.run(device).expect("the device runs");
+        assert_close(&format!("{case:?} in bf16"), &actual, &expected, case.bf16_tolerance());
     }
 }
 

@@ -1,9 +1,10 @@
 //! The loops around the register tile, shared by the matrix product and the convolutions.
 
+use super::bf16::{self, LeftPairs};
 use super::epilogue::{Finish, finish};
 use super::micro::{self, Left, Tile};
-use super::pack::{LeftRows, MOST_ROWS, Packed};
-use crate::isa::Isa;
+use super::pack::{LeftRows, MOST_ROWS, Packed, Panels};
+use crate::isa::{Avx512Bf16, Isa};
 use crate::matmul::Epilogue;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -110,6 +111,69 @@ fn split(isa: Isa, m: usize, w: &Packed) -> Vec<(Range<usize>, Range<usize>)> {
     .collect()
 }
 
+/// The rows of a task for a block of `k`, packed tile by tile.
+enum LeftBlock {
+    F32(Vec<f32>),
+    /// Pairs, and room for a tile on its way to them.
+    Bf16(Avx512Bf16, Vec<u32>, Vec<f32>),
+}
+
+/// Room behind a packed block for the excess of its last whole-vector store.
+const EXCESS: usize = 16;
+
+impl LeftBlock {
+    fn new(rows: usize, k: usize, w: &Packed) -> Self {
+        match w.panels() {
+            Panels::F32(_) => Self::F32(vec![0.0; rows * k + EXCESS]),
+            Panels::Bf16(proof, _) => {
+                let tile = vec![0.0; MOST_ROWS * k + 2 * EXCESS];
+                Self::Bf16(*proof, vec![0; rows * k.div_ceil(2) + EXCESS], tile)
+            }
+        }
+    }
+
+    /// Packs `tile`, which starts `at` rows into the block.
+    fn pack(&mut self, isa: Isa, a: &impl LeftRows, tile: Range<usize>, at: usize, first_k: usize, k: usize) {
+        match self {
+            Self::F32(packed) => a.pack(isa, tile.start, tile.len(), first_k, k, &mut packed[at * k..]),
+            Self::Bf16(proof, packed, room) => {
+                a.pack(isa, tile.start, tile.len(), first_k, k, room);
+                bf16::join_rows(*proof, k, tile.len(), room, &mut packed[at * k.div_ceil(2)..]);
+            }
+        }
+    }
+
+    /// The product of `rows` rows, `at` rows into the block, with a panel.
+    #[allow(clippy::too_many_arguments)]
+    fn tile(
+        &self,
+        isa: Isa,
+        at: usize,
+        rows: usize,
+        first_k: usize,
+        k: usize,
+        w: &Packed,
+        panel: usize,
+        out: &mut Tile,
+    ) {
+        let columns = w.columns();
+        match (self, w.panels()) {
+            (Self::F32(packed), Panels::F32(panels)) => {
+                let b = &panels[(panel * w.k() + first_k) * columns..][..k * columns];
+                let a = Left::Packed(&packed[at * k..][..rows * k]);
+                micro::tile(isa, rows, k, a, b, &mut out.0, columns, false);
+            }
+            (Self::Bf16(proof, packed, _), Panels::Bf16(_, panels)) => {
+                let pairs = k.div_ceil(2);
+                let b = &panels[(panel * w.k().div_ceil(2) + first_k / 2) * columns..][..pairs * columns];
+                let a = LeftPairs::Packed(&packed[at * pairs..][..rows * pairs]);
+                bf16::tile(*proof, rows, pairs, a, b, &mut out.0, columns, false);
+            }
+            _ => unreachable!("a block is made for its weight"),
+        }
+    }
+}
+
 /// One task: its rows against its panels, block of `k` by block of `k`.
 fn task(
     isa: Isa,
@@ -120,49 +184,61 @@ fn task(
     epilogue: &Epilogue,
     out: &Shared,
 ) {
-    let k_blocks = w.k().div_ceil(K_BLOCK).max(1);
-    let k_block = w.k().div_ceil(k_blocks).max(1);
+    let longest = if matches!(w.panels(), Panels::F32(_)) { K_BLOCK } else { 2 * K_BLOCK };
+    let k_block = w.k().div_ceil(w.k().div_ceil(longest).max(1)).max(1).next_multiple_of(2);
     let mut sums = Tile::default();
-    let mut packed = vec![0.0; rows.len() * k_block + 16]; // 16: room for the last whole-vector store
+    let mut block = LeftBlock::new(rows.len(), k_block, w);
     for first_k in (0..w.k().max(1)).step_by(k_block) {
         let k = k_block.min(w.k() - first_k);
         let tiles = tiles(rows.clone(), micro::rows(isa));
         for tile in tiles.clone() {
-            let at = (tile.start - rows.start) * k;
-            a.pack(isa, tile.start, tile.len(), first_k, k, &mut packed[at..]);
+            block.pack(isa, a, tile.clone(), tile.start - rows.start, first_k, k);
         }
-        let last = first_k + k == w.k();
         for panel in panels.clone() {
             let columns = panel * w.columns()..((panel + 1) * w.columns()).min(w.n());
-            let b = &w.panel(panel, first_k)[..k * w.columns()];
             let how = Finish {
                 add: first_k > 0,
-                last,
+                last: first_k + k == w.k(),
                 bias: epilogue.bias.map(|b| &b[columns.clone()]),
                 activation: epilogue.activation,
             };
             for tile in tiles.clone() {
-                let a = &packed[(tile.start - rows.start) * k..][..tile.len() * k];
-                micro::tile(isa, tile.len(), k, Left::Packed(a), b, &mut sums.0, w.columns(), false);
-                let mut rows: [&mut [f32]; MOST_ROWS] = Default::default();
-                let mut residual: [&[f32]; MOST_ROWS] = Default::default();
-                for (row, i) in rows.iter_mut().zip(tile.clone()) {
-                    // SAFETY: this row and these columns belong to this task alone, and no other slice of them lives.
-                    *row = unsafe { out.columns(i, columns.clone()) };
-                }
-                let residual = match epilogue.residual {
-                    Some(values) => {
-                        for (row, i) in residual.iter_mut().zip(tile.clone()) {
-                            *row = &values[i * out.n + columns.start..][..columns.len()];
-                        }
-                        &residual[..tile.len()]
-                    }
-                    None => &[],
-                };
-                finish(isa, &sums.0, w.columns(), &mut rows[..tile.len()], residual, &how);
+                block.tile(isa, tile.start - rows.start, tile.len(), first_k, k, w, panel, &mut sums);
+                store(isa, &sums, tile, columns.clone(), w, epilogue, &how, out);
             }
         }
     }
+}
+
+/// Stores a tile to its rows and columns of the output.
+#[allow(clippy::too_many_arguments)]
+fn store(
+    isa: Isa,
+    sums: &Tile,
+    tile: Range<usize>,
+    columns: Range<usize>,
+    w: &Packed,
+    epilogue: &Epilogue,
+    how: &Finish,
+    out: &Shared,
+) {
+    let count = tile.len();
+    let mut rows: [&mut [f32]; MOST_ROWS] = Default::default();
+    let mut residual: [&[f32]; MOST_ROWS] = Default::default();
+    for (row, i) in rows.iter_mut().zip(tile.clone()) {
+        // SAFETY: these rows and columns belong to the calling task alone, and no other slice of them lives.
+        *row = unsafe { out.columns(i, columns.clone()) };
+    }
+    let residual = match epilogue.residual {
+        Some(values) => {
+            for (row, i) in residual.iter_mut().zip(tile) {
+                *row = &values[i * out.n + columns.start..][..columns.len()];
+            }
+            &residual[..count]
+        }
+        None => &[],
+    };
+    finish(isa, &sums.0, w.columns(), &mut rows[..count], residual, how);
 }
 
 /// `rows` in tiles of nearly equal height, none above `most`.

@@ -90,10 +90,10 @@ pub fn tile(isa: Isa, rows: usize, k: usize, a: Left, b: &[f32], out: &mut [f32]
 
 /// Where a tile goes.
 #[derive(Clone, Copy)]
-struct Target {
-    start: *mut f32,
-    stride: usize,
-    add: bool,
+pub(super) struct Target {
+    pub start: *mut f32,
+    pub stride: usize,
+    pub add: bool,
 }
 
 /// # Safety
@@ -126,8 +126,22 @@ unsafe fn avx512<const ROWS: usize>(
             b = b.wrapping_add(32);
         }
     }
+    // SAFETY: the caller vouches for room for ROWS rows.
+    unsafe { store_avx512(&sums, out) };
+}
+
+/// # Safety
+/// AVX-512 F must be present; `out` must have room for `ROWS` rows of 32.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+#[inline]
+pub(super) unsafe fn store_avx512<const ROWS: usize>(
+    sums: &[[std::arch::x86_64::__m512; 2]; ROWS],
+    out: Target,
+) {
+    use std::arch::x86_64::*;
     for (i, sum) in sums.iter().enumerate() {
-        // SAFETY: the caller vouches for room for ROWS rows.
+        // SAFETY: the caller vouches for the room.
         unsafe {
             let row = out.start.add(i * out.stride);
             if out.add {

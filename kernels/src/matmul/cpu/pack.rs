@@ -1,40 +1,55 @@
 //! Packing: weights into column panels once, activations into row blocks as they are used.
 
-use super::micro;
-use crate::isa::Isa;
+use super::{bf16, micro};
+use crate::isa::{Avx512Bf16, Isa, Precision};
 use rayon::prelude::*;
 
-/// A weight `[n, k]` in the layout of the register tile: panels of `columns` output channels, each `[k, columns]`,
-/// the last one filled up with zeros. It belongs to the instruction set it was packed for.
+/// A weight `[n, k]` in the layout of the register tile: panels of `columns` output channels, the last one filled up with
+/// zeros. It belongs to the instruction set it was packed for.
 #[derive(Debug)]
 pub struct Packed {
     n: usize,
     k: usize,
     columns: usize,
-    panels: Vec<f32>,
+    panels: Panels,
+}
+
+/// The panels of a weight, one after the other.
+#[derive(Debug)]
+pub(crate) enum Panels {
+    /// Each `[k, columns]`.
+    F32(Vec<f32>),
+    /// Each `[k / 2, columns]` pairs of neighbours along `k`.
+    Bf16(Avx512Bf16, Vec<u32>),
 }
 
 impl Packed {
     /// Packs a row-major `[n, k]` weight.
     #[must_use]
-    pub fn new(isa: Isa, n: usize, k: usize, w: &[f32]) -> Self {
+    pub fn new(isa: Isa, precision: Precision, n: usize, k: usize, w: &[f32]) -> Self {
         assert_eq!(w.len(), n * k);
-        Self::from_fn(isa, n, k, |channel, p| w[channel * k + p])
+        Self::from_fn(isa, precision, n, k, |channel, p| w[channel * k + p])
     }
 
     /// Packs the weight whose element `[channel, p]` is `value(channel, p)`.
     #[must_use]
-    pub fn from_fn(isa: Isa, n: usize, k: usize, value: impl Fn(usize, usize) -> f32 + Sync) -> Self {
+    pub fn from_fn(
+        isa: Isa,
+        precision: Precision,
+        n: usize,
+        k: usize,
+        value: impl Fn(usize, usize) -> f32 + Sync,
+    ) -> Self {
         let columns = micro::columns(isa);
-        let mut panels = vec![0.0; n.div_ceil(columns) * columns * k];
-        panels.par_chunks_mut((columns * k).max(1)).enumerate().for_each(|(panel, out)| {
-            let first = panel * columns;
-            for j in 0..columns.min(n - first) {
-                for p in 0..k {
-                    out[p * columns + j] = value(first + j, p);
-                }
+        let panels = match precision {
+            Precision::F32 => Panels::F32(fill(n, k, columns, &value)),
+            Precision::Bf16(proof) => {
+                assert_eq!(columns, bf16::COLUMNS, "bf16 products are for AVX-512");
+                let second = |channel, p| if 2 * p + 1 < k { value(channel, 2 * p + 1) } else { 0.0 };
+                let pair = |channel, p| bf16::pair(value(channel, 2 * p), second(channel, p));
+                Panels::Bf16(proof, fill(n, k.div_ceil(2), columns, &pair))
             }
-        });
+        };
         Self { n, k, columns, panels }
     }
 
@@ -53,7 +68,10 @@ impl Packed {
     /// Bytes it takes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        size_of_val(self.panels.as_slice())
+        match &self.panels {
+            Panels::F32(panels) => size_of_val(panels.as_slice()),
+            Panels::Bf16(_, panels) => size_of_val(panels.as_slice()),
+        }
     }
 
     pub(crate) fn columns(&self) -> usize {
@@ -64,11 +82,28 @@ impl Packed {
         self.n.div_ceil(self.columns)
     }
 
-    /// Rows `first_k ..` of a panel, `[k, columns]`.
-    pub(crate) fn panel(&self, panel: usize, first_k: usize) -> &[f32] {
-        let len = self.columns * self.k;
-        &self.panels[panel * len..][first_k * self.columns..len]
+    pub(crate) fn panels(&self) -> &Panels {
+        &self.panels
     }
+}
+
+/// Panels of `columns` channels, each `[k, columns]`, of the elements `value(channel, p)`.
+fn fill<T: Copy + Default + Send>(
+    n: usize,
+    k: usize,
+    columns: usize,
+    value: &(impl Fn(usize, usize) -> T + Sync),
+) -> Vec<T> {
+    let mut panels = vec![T::default(); n.div_ceil(columns) * columns * k];
+    panels.par_chunks_mut((columns * k).max(1)).enumerate().for_each(|(panel, out)| {
+        let first = panel * columns;
+        for j in 0..columns.min(n - first) {
+            for p in 0..k {
+                out[p * columns + j] = value(first + j, p);
+            }
+        }
+    });
+    panels
 }
 
 /// Where the rows of the left operand come from: a matrix, or a picture seen through a sliding kernel.
