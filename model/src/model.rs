@@ -163,10 +163,11 @@ impl Parts {
         Ok(Self {
             trunk: Trunk::load(&w.at("backbone.vision_backbone.trunk"), config)?,
             neck: Neck::load(&w.at("backbone.vision_backbone.convs"), config)?,
-            geometry: GeometryEncoder::load(&w.at("geometry_encoder"), config, point_prompts)?,
+            geometry: GeometryEncoder::load(&w.in_f32().at("geometry_encoder"), config, point_prompts)?,
             fusion: FusionEncoder::load(&w.at("transformer.encoder"), config, adapters.fusion)?,
-            decoder: Decoder::load(&w.at("transformer.decoder"), config, adapters.decoder)?,
-            scoring: Scoring::load(&w.at("dot_prod_scoring"), config)?,
+            // A few hundred tokens: next to no work, and what they round shows in the answer.
+            decoder: Decoder::load(&w.in_f32().at("transformer.decoder"), config, adapters.decoder)?,
+            scoring: Scoring::load(&w.in_f32().at("dot_prod_scoring"), config)?,
             head: SegmentationHead::load(&w.at("segmentation_head"), config, adapters.mask_predictors)?,
         })
     }

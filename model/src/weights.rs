@@ -1,6 +1,7 @@
 //! How the graph asks for its weights: by name, under a prefix, with the shape it expects.
 
 use crate::Result;
+use sam3i_engine::ops::matmul::Matrix;
 use sam3i_engine::{Device, Tensor};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,11 +20,28 @@ pub(crate) struct Weights {
     source: Arc<dyn Source>,
     device: Device,
     prefix: String,
+    in_f32: bool,
 }
 
 impl Weights {
     pub fn new(source: Arc<dyn Source>, device: &Device) -> Self {
-        Self { source, device: device.clone(), prefix: String::new() }
+        Self { source, device: device.clone(), prefix: String::new(), in_f32: false }
+    }
+
+    /// The same weights, for layers whose products stay f32 whatever the device's type.
+    pub fn in_f32(&self) -> Self {
+        Self { in_f32: true, ..self.clone() }
+    }
+
+    /// Whether products stay f32 whatever the device's type.
+    pub fn is_in_f32(&self) -> bool {
+        self.in_f32
+    }
+
+    /// A weight `[outputs, inputs]` on the device; on the shape-only device there may be no values.
+    pub fn matrix(&self, outputs: usize, inputs: usize, values: Vec<f32>) -> Result<Matrix> {
+        let new = if self.in_f32 { Matrix::new_f32 } else { Matrix::new };
+        Ok(new(&self.device, outputs, inputs, values)?)
     }
 
     /// The weights of a submodule.

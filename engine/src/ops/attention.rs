@@ -3,6 +3,7 @@
 use super::same_device;
 use crate::{Backend, Error, Result, Tensor, trace};
 use sam3i_kernels::attention::{self as kernel, Options, Shape, View, cpu, reference};
+use sam3i_kernels::isa::Precision;
 
 /// What is added to the scaled scores before the softmax.
 #[derive(Clone, Copy, Default)]
@@ -32,13 +33,15 @@ pub struct AttentionOptions<'a> {
     pub key_padding: Option<&'a [bool]>,
     /// Added to the scaled scores.
     pub bias: Bias<'a>,
+    /// Products stay f32 whatever the device's type.
+    pub in_f32: bool,
 }
 
 impl AttentionOptions<'_> {
     /// Plain attention with this many heads.
     #[must_use]
     pub fn heads(heads: usize) -> Self {
-        Self { heads, causal: false, key_padding: None, bias: Bias::None }
+        Self { heads, causal: false, key_padding: None, bias: Bias::None, in_f32: false }
     }
 }
 
@@ -72,10 +75,10 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, options: AttentionOptions) 
             width: columns.last_dim(),
         },
     };
+    let precision = if options.in_f32 { Precision::F32 } else { q.device().precision() };
     let scale = 1.0 / (shape.head_dim as f32).sqrt();
     let options = Options { scale, causal: options.causal, key_padding: options.key_padding, bias };
     let device = q.device();
-    let precision = device.precision();
     Tensor::build(device, q.shape(), |backend, out| match backend {
         Backend::Reference => reference::run(&shape, q_view, k_view, v_view, &options, out),
         Backend::Cpu(isa) => {

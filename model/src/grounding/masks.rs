@@ -37,7 +37,7 @@ impl SegmentationHead {
             let conv = Conv::load_3x3(&w.at(format!("pixel_decoder.conv_layers.{i}")), d, d)?;
             Ok(Stage { conv, norm: GroupNorm::load(&w.at(format!("pixel_decoder.norms.{i}")), d)? })
         };
-        let predictor = |i: usize| Mlp::load(&w.at(PREDICTORS[i]).at("mask_embed"), &[d, d, d, d]);
+        let predictor = |i: usize| Mlp::load(&w.in_f32().at(PREDICTORS[i]).at("mask_embed"), &[d, d, d, d]);
         Ok(Self {
             cross_attn_norm: LayerNorm::load(&w.at("cross_attn_norm"), d)?,
             cross_attend_prompt: Attention::load(&w.at("cross_attend_prompt"), d, config.heads)?,

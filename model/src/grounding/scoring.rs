@@ -24,8 +24,8 @@ impl Scoring {
         Ok(Self {
             prompt_mlp: Mlp::load(&w.at("prompt_mlp"), &[d, config.ffn, d])?,
             out_norm: LayerNorm::load(&w.at("prompt_mlp.out_norm"), d)?,
-            prompt_proj: Linear::load_f32(&w.at("prompt_proj"), d, d)?,
-            hs_proj: Linear::load_f32(&w.at("hs_proj"), d, d)?,
+            prompt_proj: Linear::load(&w.at("prompt_proj"), d, d)?,
+            hs_proj: Linear::load(&w.at("hs_proj"), d, d)?,
         })
     }
 

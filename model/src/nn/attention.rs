@@ -13,6 +13,7 @@ pub(crate) struct Attention {
     v: Linear,
     out: Linear,
     heads: usize,
+    in_f32: bool,
 }
 
 /// Who sees what.
@@ -42,6 +43,7 @@ impl Attention {
             v: part(2)?,
             out: Linear::load(&w.at("out_proj"), dim, dim)?,
             heads,
+            in_f32: w.is_in_f32(),
         })
     }
 
@@ -55,7 +57,12 @@ impl Attention {
         let k = batched(self.k.forward(k_mc)?)?;
         let v = batched(self.v.forward(v_mc)?)?;
         let Seen { causal, key_padding, bias } = seen;
-        let heads = attention(&q, &k, &v, AttentionOptions { heads: self.heads, causal, key_padding, bias })?;
+        let heads = attention(
+            &q,
+            &k,
+            &v,
+            AttentionOptions { heads: self.heads, causal, key_padding, bias, in_f32: self.in_f32 },
+        )?;
         Ok(heads.reshape(q_nc.shape())?)
     }
 

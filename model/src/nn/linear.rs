@@ -15,13 +15,7 @@ pub(crate) struct Linear {
 impl Linear {
     /// `weight [outputs, inputs]`, `bias [outputs]`.
     pub fn load(w: &Weights, inputs: usize, outputs: usize) -> Result<Self> {
-        let weight = Matrix::new(w.device(), outputs, inputs, w.values("weight", &[outputs, inputs])?)?;
-        Ok(Self { weight, bias: Some(w.tensor("bias", &[outputs])?) })
-    }
-
-    /// As [`Linear::load`], with products in f32 whatever the device's type.
-    pub fn load_f32(w: &Weights, inputs: usize, outputs: usize) -> Result<Self> {
-        let weight = Matrix::new_f32(w.device(), outputs, inputs, w.values("weight", &[outputs, inputs])?)?;
+        let weight = w.matrix(outputs, inputs, w.values("weight", &[outputs, inputs])?)?;
         Ok(Self { weight, bias: Some(w.tensor("bias", &[outputs])?) })
     }
 
@@ -33,7 +27,7 @@ impl Linear {
         weight: Vec<f32>,
         bias: Tensor,
     ) -> Result<Self> {
-        Ok(Self { weight: Matrix::new(w.device(), outputs, inputs, weight)?, bias: Some(bias) })
+        Ok(Self { weight: w.matrix(outputs, inputs, weight)?, bias: Some(bias) })
     }
 
     /// `x Wᵀ + b`.
@@ -89,9 +83,6 @@ impl FeedForward {
 }
 
 /// Linear layers `layers.0`, `layers.1`, .. with ReLU between them and none at the end.
-///
-/// These are the heads (boxes, box bias, presence, masks, prompt): next to no work, and what they round shows in the
-/// answer. So they stay f32 on every device.
 pub(crate) struct Mlp(Vec<Linear>);
 
 impl Mlp {
@@ -99,7 +90,7 @@ impl Mlp {
     pub fn load(w: &Weights, widths: &[usize]) -> Result<Self> {
         let layers = widths.windows(2).enumerate();
         layers
-            .map(|(i, ends)| Linear::load_f32(&w.at(format!("layers.{i}")), ends[0], ends[1]))
+            .map(|(i, ends)| Linear::load(&w.at(format!("layers.{i}")), ends[0], ends[1]))
             .collect::<Result<_>>()
             .map(Self)
     }

@@ -59,8 +59,13 @@ impl Case for Attention {
             [bias] => Bias::Full(bias),
             [rows, columns, ..] => Bias::Factored { rows, columns },
         };
-        let options =
-            AttentionOptions { heads, causal: self.causal, key_padding: self.padding.as_deref(), bias };
+        let options = AttentionOptions {
+            heads,
+            causal: self.causal,
+            key_padding: self.padding.as_deref(),
+            bias,
+            in_f32: false,
+        };
         attention(&q, &kv.narrow(2, 0, width)?, &kv.narrow(2, width, width)?, options)
     }
 }
