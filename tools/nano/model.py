@@ -356,13 +356,16 @@ class VisionBackbone(nn.Module):
         self.trunk = Trunk(config)
         self.convs = nn.ModuleList(Level(config.vit["dim"], config.d_model, i) for i in range(4))
 
-    def forward(self, pixels: Tensor, trace: Trace = None) -> list[Tensor]:
-        """`[b, 3, s, s]` -> levels 0 (4g), 1 (2g) and 2 (g), each `[b, d, side, side]`."""
+    def forward(self, pixels: Tensor, trace: Trace = None, finest: int = 0) -> list[Tensor | None]:
+        """`[b, 3, s, s]` -> levels 0 (4g), 1 (2g) and 2 (g), each `[b, d, side, side]`.
+
+        Levels before `finest` are not computed and are `None`.
+        """
         x = self.trunk(pixels, trace)
-        levels = [self.convs[i](x) for i in range(3)]
-        for i, level in enumerate(levels):
-            record(trace, f"fpn.{i}", level)
+        levels = [self.convs[i](x) if i >= finest else None for i in range(3)]
         if trace is not None:
+            for i, level in enumerate(levels):
+                record(trace, f"fpn.{i}", level)
             record(trace, "fpn.3", self.convs[3](x))
         return levels
 
@@ -1031,9 +1034,9 @@ class Sam3I(nn.Module):
         pos = position_map(config.grid, config.grid, config.d_model)
         self.register_buffer("pos", pos, persistent=False)
 
-    def image(self, pixels: Tensor, trace: Trace = None) -> list[Tensor]:
-        """Normalised pixels `[pictures, 3, s, s]` -> levels 0, 1, 2."""
-        return self.backbone.vision_backbone(pixels, trace)
+    def image(self, pixels: Tensor, trace: Trace = None, finest: int = 0) -> list[Tensor | None]:
+        """Normalised pixels `[pictures, 3, s, s]` -> levels 0, 1, 2 (those before `finest` left out)."""
+        return self.backbone.vision_backbone(pixels, trace, finest)
 
     def encode_text(self, ids: Tensor, text_type: int, trace: Trace = None) -> Tensor:
         """Token ids `[b, t]` -> `[b, t, d]`."""

@@ -313,6 +313,58 @@ class Author:
         text = self.pick(frames).format(fragment)
         return Prompt(text, "complex", targets, "function", targets, bool(self.held))
 
+    def text_sample(self, level: str) -> tuple[str, list[int]]:
+        """A text alone, without a scene, and the things it means (for the text encoder)."""
+        if level == "complex" and self.rng.random() < 0.15:
+            name = self.pick(tuple(GROUPS))
+            text = self.pick(GROUP_FRAMES).format(self.pick(trained(GROUPS[name])))
+            return text, [i for i, t in enumerate(THINGS) if name in t.groups]
+        index = int(self.rng.integers(len(THINGS)))
+        thing = THINGS[index]
+        if level == "concept":
+            return self._concept(self.pick(thing.names), thing, frozenset(), "").text, [index]
+        if level == "simple":
+            return self.bare_simple(thing), [index]
+        lists = [(t, f) for t, f in ((thing.act, ACT_FRAMES), (thing.use, USE_FRAMES)) if t]
+        fragments, frames = self.pick(lists)
+        return self.pick(frames).format(self.pick(trained(fragments))), [index]
+
+    def bare_simple(self, thing: Thing) -> str:
+        """A simple instruction for a thing, of no scene."""
+        way, other = self.pick(WAYS), self.pick(THINGS).name
+        size = self.pick(SIZE_WORDS["biggest"] + SIZE_WORDS["smallest"])
+        return self.pick((
+            self.pick(way.most).format(thing.name),
+            f"the {size} {thing.name}",
+            f"the {thing.name} {self.pick(way.relation)} the {other}",
+            f"the second {thing.name} from {way.side}",
+            f"the two {way.adjective} {thing.plural}",
+            f"every {thing.name} except the {way.adjective} one",
+        ))
+
+    def paired(self, scene: Scene) -> tuple[Prompt, Prompt, Prompt] | None:
+        """A concept, a simple and a complex instruction that mean the same objects."""
+        index = self.pick(scene.objects).thing
+        thing = THINGS[index]
+        targets = frozenset(i for i, o in enumerate(scene.objects) if o.thing == index)
+        simple = self.redundant(scene, sorted(targets))
+        lists = [(t, f) for t, f in ((thing.act, ACT_FRAMES), (thing.use, USE_FRAMES)) if t]
+        fragments, frames = self.pick(lists)
+        text = self.pick(frames).format(self.pick(trained(fragments)))
+        made = (("concept", thing.name), ("simple", simple), ("complex", text))
+        return tuple(Prompt(t, level, targets, "paired", targets) for level, t in made)
+
+    def redundant(self, scene: Scene, group: list[int]) -> str:
+        """A simple instruction for all objects of a kind."""
+        thing = THINGS[scene.objects[group[0]].thing]
+        if len(group) > 1:
+            return self.pick((f"all the {thing.plural}", f"every {thing.name}", f"the {thing.plural}"))
+        way, anchor = self.pick(WAYS), self.anchor(scene, group)
+        if anchor is not None and way.at(scene, anchor) - way.at(scene, group[0]) >= GAP:
+            other = THINGS[scene.objects[anchor].thing].name
+            return f"the {thing.name} {self.pick(way.relation)} the {other}"
+        return self.pick((f"the only {thing.name}", f"the {thing.name} in the picture"))
+
     def group(self, scene: Scene, positive: bool) -> Prompt | None:
         """A whole group of things: usually several answers."""
         name = self.pick(tuple(GROUPS))

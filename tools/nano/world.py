@@ -19,9 +19,9 @@ from PIL import Image
 from art import TRAINED_STYLES
 from things import THINGS
 
-SIZES = tuple(0.24 + 0.025 * i for i in range(12))
+SIZES = tuple(0.24 + 0.037 * i for i in range(8))
 """Longer side of an object as a share of the picture's side."""
-ANGLES = (-24, -16, -8, 0, 8, 16, 24)
+ANGLES = (-20, -10, 0, 10, 20)
 LEAST_VISIBLE = 0.7
 """An object is never covered beyond this share of its pixels."""
 MOST_OBJECTS = 8
@@ -50,7 +50,7 @@ class Scene:
     image: np.ndarray
     """`[side, side, 3]` u8."""
     owner: np.ndarray
-    """`[side, side]` i16: index of the object a pixel shows, -1 for none."""
+    """`[side, side]` i64: index of the object a pixel shows, -1 for none."""
     objects: list[Object]
     style: str
 
@@ -200,7 +200,7 @@ class World:
         draw = repeated_categories if repeated else spread_categories
         picks = draw(rng, self.art.things(style))
         canvas = self.backdrop()
-        owner = np.full((self.side, self.side), -1, np.int16)
+        owner = np.full((self.side, self.side), -1, np.int64)
         labels: list[tuple[int, str]] = []
         full: list[int] = []
         largest = 0.50 if len(picks) < 6 else 0.42
@@ -226,13 +226,13 @@ class World:
             rgb, alpha = rgb[:, ::-1], alpha[:, ::-1]
         h, w = alpha.shape[:2]
         solid = alpha[..., 0] > 0.5
-        visible = np.bincount(owner[owner >= 0], minlength=len(full)) if full else np.zeros(0)
+        visible = np.bincount(owner.ravel() + 1, minlength=len(full) + 1)[1:]
+        spare = visible - LEAST_VISIBLE * np.array(full)
         for _ in range(12):
             y, x = int(rng.integers(self.side - h + 1)), int(rng.integers(self.side - w + 1))
             region = owner[y : y + h, x : x + w]
-            under = region[solid]
-            covered = np.bincount(under[under >= 0], minlength=len(full))
-            if all(v - c >= LEAST_VISIBLE * f for v, c, f in zip(visible, covered, full, strict=True)):
+            covered = np.bincount(region[solid] + 1, minlength=len(full) + 1)[1:]
+            if (covered <= spare).all():
                 break
         else:
             return False
