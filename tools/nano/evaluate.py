@@ -68,7 +68,7 @@ def answers(model: Sam3I, items: list[Item], text_type: int, batch: int = 40) ->
 def read_answer(got: dict[str, Tensor], row: int, side: int) -> dict:
     """Turns one row of the network's output into masks at the picture's size."""
     keep = got["out.scores"][row] > THRESHOLD
-    enlarge = lambda m: F.interpolate(m[None], size=(side, side), mode="bilinear")[0] > 0  # noqa: E731
+    enlarge = lambda m: F.interpolate(m[None], size=(side, side), mode="bilinear")[0] > 0
     masks = enlarge(got["out.pred_masks"][row][keep]) if keep.any() else torch.zeros(0, side, side)
     return {
         "count": int(keep.sum()),

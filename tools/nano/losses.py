@@ -45,7 +45,7 @@ def giou(a: Tensor, b: Tensor) -> Tensor:
     """Generalised IoU of boxes xyxy, broadcast over the leading axes."""
     low, high = torch.maximum(a[..., :2], b[..., :2]), torch.minimum(a[..., 2:], b[..., 2:])
     inter = (high - low).clamp(min=0).prod(-1)
-    area = lambda x: (x[..., 2:] - x[..., :2]).clamp(min=0).prod(-1)  # noqa: E731
+    area = lambda x: (x[..., 2:] - x[..., :2]).clamp(min=0).prod(-1)
     union = area(a) + area(b) - inter
     hull = torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])
     hull = hull.clamp(min=0).prod(-1)
@@ -119,7 +119,7 @@ def detection_losses(grounded: Grounded, targets: Targets) -> tuple[dict[str, Te
 
 def kl_alignment(a: Tensor, b: Tensor) -> Tensor:
     """Symmetric KL of two maps' softmax over positions, `[b, h, w]` logits; targets without gradient."""
-    one = lambda p, q: (q.softmax(1).detach() * (q.log_softmax(1).detach() - p.log_softmax(1))).sum(1)  # noqa: E731
+    one = lambda p, q: (q.softmax(1).detach() * (q.log_softmax(1).detach() - p.log_softmax(1))).sum(1)
     a, b = a.flatten(1), b.flatten(1)
     return (one(a, b).mean() + one(b, a).mean()) / 2
 
@@ -129,7 +129,7 @@ def hard_region(a: Tensor, b: Tensor, target: Tensor) -> Tensor:
     p, q = (x.sigmoid().clamp(1e-6, 1 - 1e-6) for x in (a, b))
     m = (p + q) / 2
     weight = (m * (m / (p * q).sqrt()).log()).detach()
-    bce = lambda x: (weight * F.binary_cross_entropy_with_logits(x, target, reduction="none")).mean()  # noqa: E731
+    bce = lambda x: (weight * F.binary_cross_entropy_with_logits(x, target, reduction="none")).mean()
     return (bce(a) + bce(b)) / 2
 
 

@@ -88,7 +88,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, bias: Tensor | None = No
     Shapes: q `[b, n, c]`, k and v `[b, m, c]`, bias broadcastable to `[b, heads, n, m]` -> `[b, n, c]`.
     """
     b, n, c = q.shape
-    split = lambda x: x.view(x.shape[0], -1, heads, c // heads).transpose(1, 2)  # noqa: E731
+    split = lambda x: x.view(x.shape[0], -1, heads, c // heads).transpose(1, 2)
     out = F.scaled_dot_product_attention(split(q), split(k), split(v), attn_mask=bias)
     return out.transpose(1, 2).reshape(b, n, c)
 
@@ -828,7 +828,7 @@ class Decoder(nn.Module):
         edges = corners(boxes)
         x = at[:, None] - edges[:, :, None, [0, 2]]
         y = at[:, None] - edges[:, :, None, [1, 3]]
-        phi = lambda v: v.sign() * torch.log2(1 + 8 * v.abs()) / math.log2(8)  # noqa: E731
+        phi = lambda v: v.sign() * torch.log2(1 + 8 * v.abs()) / math.log2(8)
         x = self.boxRPB_embed_x(phi(x)).permute(0, 3, 1, 2)
         y = self.boxRPB_embed_y(phi(y)).permute(0, 3, 1, 2)
         bias = (y[..., :, None] + x[..., None, :]).flatten(-2)
@@ -1065,9 +1065,7 @@ class Sam3I(nn.Module):
         record(trace, "prompt", prompt)
         bias = key_bias(padding, prompt.dtype)
         pos = tokens(self.pos[None])[0]
-        memory = self.transformer.encoder(
-            tokens(f2), picture_of_prompt, pos, prompt, bias, text_type, trace
-        )
+        memory = self.transformer.encoder(tokens(f2), picture_of_prompt, pos, prompt, bias, text_type, trace)
         decoded = self.transformer.decoder(memory, pos, prompt, bias, text_type, trace)
         pooled = self.dot_prod_scoring.pooled(prompt, padding, trace)
         logits = [self.dot_prod_scoring(h, pooled) for h in decoded.queries]

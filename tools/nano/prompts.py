@@ -89,15 +89,20 @@ class Author:
             coloured = obj.colour and self.rng.random() < 0.6
             thing = THINGS[obj.thing]
             usual = self.rng.random() < 0.7
-            name = f"{obj.colour} {thing.name}" if coloured else thing.name if usual else self.pick(thing.names)
+            plain = thing.name if usual else self.pick(thing.names)
+            name = f"{obj.colour} {thing.name}" if coloured else plain
             kind = "colour" if coloured else "name"
             return self._concept(name, thing, frozenset(names[name]), kind)
         return self.absent_concept(scene, names)
 
     def absent_concept(self, scene: Scene, names: dict) -> Prompt | None:
         """A name that nothing in the scene carries; half of them a near miss."""
-        near = [(f"{c} {THINGS[o.thing].name}", THINGS[o.thing]) for o in scene.objects if o.colour
-                for c in colours_of(THINGS[o.thing])]
+        near = [
+            (f"{c} {THINGS[o.thing].name}", THINGS[o.thing])
+            for o in scene.objects
+            if o.colour
+            for c in colours_of(THINGS[o.thing])
+        ]
         if not near or self.rng.random() < 0.3:
             groups = {g for o in scene.objects for g in THINGS[o.thing].groups}
             related = [t for t in THINGS if groups & set(t.groups) - {"object"}]
@@ -144,12 +149,14 @@ class Author:
         other = THINGS[self.pick(scene.objects).thing]
         noun, way = self.pick(absent).name, self.pick(WAYS)
         size = self.pick(SIZE_WORDS["biggest"] + SIZE_WORDS["smallest"])
-        text = self.pick((
-            self.pick(way.most).format(noun),
-            f"the {size} {noun}",
-            f"the {noun} {self.pick(way.relation)} the {other.name}",
-            f"the {other.name} {self.pick(way.relation)} the {noun}",
-        ))
+        text = self.pick(
+            (
+                self.pick(way.most).format(noun),
+                f"the {size} {noun}",
+                f"the {noun} {self.pick(way.relation)} the {other.name}",
+                f"the {other.name} {self.pick(way.relation)} the {noun}",
+            )
+        )
         return Prompt(text, "simple", frozenset(), "absent")
 
     def noun(self, scene: Scene, group: list[int]) -> str:
@@ -256,7 +263,8 @@ class Author:
         if len(single) < 2:
             return None
         a, b = (single[i] for i in self.rng.choice(len(single), 2, replace=False))
-        detour = {i: (distance(scene, i, a) + distance(scene, i, b)) / distance(scene, a, b) for i in group}
+        span = distance(scene, a, b)
+        detour = {i: (distance(scene, i, a) + distance(scene, i, b)) / span for i in group}
         inside = {i for i, v in detour.items() if v < 1.2}
         if len(inside) != 1 or any(1.2 <= v < 1.45 for v in detour.values()):
             return None
@@ -272,9 +280,7 @@ class Author:
             return None
         name = THINGS[objects[group[0]].thing].name
         if len(same) > 1 and self.rng.random() < 0.7:
-            found = self.extreme(scene, same)
-            return found and (found[0].replace(found[0].split()[-1], f"{shade} {name}"), found[1]) \
-                if found and found[0].endswith(name) else None
+            return self.coloured_extreme(scene, same, f"{shade} {name}")
         anchor = self.anchor(scene, group)
         way = self.pick(WAYS)
         if anchor is not None and len(same) == 1 and self.rng.random() < 0.4:
@@ -283,6 +289,14 @@ class Author:
             other = THINGS[objects[anchor].thing].name
             return f"the {shade} {name} {self.pick(way.relation)} the {other}", set(same)
         return f"the {name} that is {shade}", set(same)
+
+    def coloured_extreme(self, scene: Scene, same: list[int], name: str) -> tuple[str, set[int]] | None:
+        """The leftmost red one, and so on."""
+        way = self.pick(WAYS)
+        ranked = way.ranked(scene, same)
+        if way.at(scene, ranked[1]) - way.at(scene, ranked[0]) < GAP:
+            return None
+        return self.pick(way.most).format(name), {ranked[0]}
 
     def singles(self, scene: Scene, group: list[int]) -> list[int]:
         """Objects outside the group whose kind is there once."""
@@ -333,14 +347,16 @@ class Author:
         """A simple instruction for a thing, of no scene."""
         way, other = self.pick(WAYS), self.pick(THINGS).name
         size = self.pick(SIZE_WORDS["biggest"] + SIZE_WORDS["smallest"])
-        return self.pick((
-            self.pick(way.most).format(thing.name),
-            f"the {size} {thing.name}",
-            f"the {thing.name} {self.pick(way.relation)} the {other}",
-            f"the second {thing.name} from {way.side}",
-            f"the two {way.adjective} {thing.plural}",
-            f"every {thing.name} except the {way.adjective} one",
-        ))
+        return self.pick(
+            (
+                self.pick(way.most).format(thing.name),
+                f"the {size} {thing.name}",
+                f"the {thing.name} {self.pick(way.relation)} the {other}",
+                f"the second {thing.name} from {way.side}",
+                f"the two {way.adjective} {thing.plural}",
+                f"every {thing.name} except the {way.adjective} one",
+            )
+        )
 
     def paired(self, scene: Scene) -> tuple[Prompt, Prompt, Prompt] | None:
         """A concept, a simple and a complex instruction that mean the same objects."""
@@ -408,17 +424,48 @@ class Way:
 
 
 WAYS = (
-    Way(0, 1, "leftmost", ("the leftmost {}", "the {} on the far left", "the {} furthest to the left"),
-        ("left of", "to the left of", "on the left of"), "the left", "left"),
-    Way(0, -1, "rightmost", ("the rightmost {}", "the {} on the far right", "the {} furthest to the right"),
-        ("right of", "to the right of", "on the right of"), "the right", "right"),
-    Way(1, 1, "topmost", ("the topmost {}", "the highest {}", "the {} at the top"),
-        ("above", "higher than", "over"), "the top", "upper"),
-    Way(1, -1, "lowest", ("the lowest {}", "the bottom {}", "the {} at the bottom"),
-        ("below", "lower than", "under"), "the bottom", "lower"),
+    Way(
+        0,
+        1,
+        "leftmost",
+        ("the leftmost {}", "the {} on the far left", "the {} furthest to the left"),
+        ("left of", "to the left of", "on the left of"),
+        "the left",
+        "left",
+    ),
+    Way(
+        0,
+        -1,
+        "rightmost",
+        ("the rightmost {}", "the {} on the far right", "the {} furthest to the right"),
+        ("right of", "to the right of", "on the right of"),
+        "the right",
+        "right",
+    ),
+    Way(
+        1,
+        1,
+        "topmost",
+        ("the topmost {}", "the highest {}", "the {} at the top"),
+        ("above", "higher than", "over"),
+        "the top",
+        "upper",
+    ),
+    Way(
+        1,
+        -1,
+        "lowest",
+        ("the lowest {}", "the bottom {}", "the {} at the bottom"),
+        ("below", "lower than", "under"),
+        "the bottom",
+        "lower",
+    ),
 )
 SIZE_WORDS = {"biggest": ("biggest", "largest"), "smallest": ("smallest", "tiniest")}
-EXCEPTABLE = {"leftmost", "rightmost", "topmost", "highest", "lowest", "biggest", "largest", "smallest", "tiniest"}
+EXCEPTABLE = {
+    *("leftmost", "rightmost", "topmost", "highest", "lowest"),
+    *("biggest", "largest", "smallest", "tiniest"),
+}
 
 SIMPLE_KINDS: dict[str, Callable] = {
     "extreme": Author.extreme,
@@ -481,9 +528,11 @@ def measure_baselines(world: World, author: Author, count: int) -> None:
                 rows.append((*baselines(scene, prompt), len(prompt.targets)))
                 kinds[prompt.kind] += 1
         blind, category, targets = np.array(rows).T
-        print(f"{level:8} every object: gIoU {blind.mean():.3f} P@0.5 {(blind >= 0.5).mean():.3f};"
-              f" right category: gIoU {category.mean():.3f} P@0.5 {(category >= 0.5).mean():.3f};"
-              f" one target {np.mean(targets == 1):.2f}; {dict(kinds)}")
+        print(
+            f"{level:8} every object: gIoU {blind.mean():.3f} P@0.5 {(blind >= 0.5).mean():.3f};"
+            f" right category: gIoU {category.mean():.3f} P@0.5 {(category >= 0.5).mean():.3f};"
+            f" one target {np.mean(targets == 1):.2f}; {dict(kinds)}"
+        )
 
 
 def main() -> None:
@@ -498,7 +547,7 @@ def main() -> None:
     rng = np.random.default_rng(7)
     world, author = World(Art(args.state), 112, rng, bank=50), Author(rng)
     if args.show:
-        for i in range(10):
+        for _ in range(10):
             for level in LEVELS:
                 scene = world.scene(level == "simple")
                 for positive in (True, True, False):

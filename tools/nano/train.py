@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from data import LABEL_NAMES, LABELS, TEXT_TYPE, THING_NAMES, Batch, Group, Plan, load_tokenizer, stream
 from evaluate import Exam
 from losses import (
+    Targets,
     concept_margin,
     detection_losses,
     dice,
@@ -68,25 +69,61 @@ class Stage:
     """Length of the schedule."""
 
 
-ALL_EXAMS = ("concept", "simple", "complex", "simple, adapters off", "complex, held-out wording", "unseen concept")
+ALL_EXAMS = (
+    "concept",
+    "simple",
+    "complex",
+    "simple, adapters off",
+    "complex, held-out wording",
+    "unseen concept",
+)
 ADAPTER1 = ("adapter1.", "mask_predictor_adapter1")
 ADAPTER2 = ("adapter12.", "adapter2.", "mask_predictor_adapter2")
 STAGES = {
     "pretrain": Stage(Plan(32, 0, ("none",), 0, 12), (), 1.5e-3, (), (), 150_000),
     "base": Stage(Plan(16, 3, ("concept",), 0.75, 16), (), 1e-3, ("pretrain",), ("concept",), 300_000),
     "mixed": Stage(
-        Plan(18, 3, ("concept", "simple", "complex"), 0.75, 16), (), 1e-3, ("base", "pretrain"), ALL_EXAMS, 600_000
+        Plan(18, 3, ("concept", "simple", "complex"), 0.75, 16),
+        (),
+        1e-3,
+        ("base", "pretrain"),
+        ALL_EXAMS,
+        600_000,
     ),
-    "simple": Stage(
-        Plan(16, 3, ("simple",), 0.75, 0), ADAPTER1, 1e-3, ("mixed", "base"), ALL_EXAMS, 150_000
-    ),
-    "complex": Stage(
-        Plan(16, 3, ("complex",), 0.75, 0), ADAPTER2, 1e-3, ("simple",), ALL_EXAMS, 150_000
-    ),
+    "simple": Stage(Plan(16, 3, ("simple",), 0.75, 0), ADAPTER1, 1e-3, ("mixed", "base"), ALL_EXAMS, 150_000),
+    "complex": Stage(Plan(16, 3, ("complex",), 0.75, 0), ADAPTER2, 1e-3, ("simple",), ALL_EXAMS, 150_000),
     "joint": Stage(
-        Plan(16, 3, ("paired", "simple", "complex"), 0.75, 0), (*ADAPTER1, *ADAPTER2), 3e-4, ("complex",), ALL_EXAMS, 100_000
+        Plan(16, 3, ("paired", "simple", "complex"), 0.75, 0),
+        (*ADAPTER1, *ADAPTER2),
+        3e-4,
+        ("complex",),
+        ALL_EXAMS,
+        100_000,
     ),
 }
+
+
+@dataclass
+class Found:
+    """What the alignment terms need of one level's prompts."""
+
+    group: Group
+    text: Tensor
+    """`[b, t, d]`."""
+    rows: Tensor | None = None
+    """`[r]`: the prompts that have a semantic map."""
+    semantic: Tensor | None = None
+    """`[r, h, w]` logits."""
+
+    def rows_of(self, pictures: list[int]) -> list[int]:
+        """The first prompt of each of these pictures."""
+        order = self.group.picture.tolist()
+        return [order.index(p) for p in pictures]
+
+    def semantic_of(self, pictures: list[int]) -> Tensor:
+        """The semantic maps of these pictures, `[len, h, w]`."""
+        order = self.group.picture[self.rows].tolist()
+        return self.semantic[[order.index(p) for p in pictures]]
 
 
 class Helpers(nn.Module):
@@ -109,7 +146,7 @@ def cosine_waves(patch: int, dim: int) -> Tensor:
     at = (torch.arange(patch) + 0.5) / patch * math.pi
     waves = torch.stack([(k * at).cos() for k in range(patch)])
     colours = torch.tensor([[1.0, 1, 1], [1, 0, -1], [0.5, -1, 0.5]])
-    order = sorted(((y + x, y, x) for y in range(patch) for x in range(patch)))
+    order = sorted((y + x, y, x) for y in range(patch) for x in range(patch))
     rows = [torch.einsum("c,y,x->cyx", c, waves[y], waves[x]) for _, y, x in order for c in colours]
     stack = torch.stack(rows[:dim])
     stack = stack / stack.flatten(1).norm(dim=1)[:, None, None, None]
@@ -193,7 +230,7 @@ class Trainer:
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         """AdamW; no decay for vectors and embeddings."""
-        plain = [p for n, p in self.parameters.items() if p.ndim < 2 or "embed" in n and "patch" not in n]
+        plain = [p for n, p in self.parameters.items() if p.ndim < 2 or ("embed" in n and "patch" not in n)]
         kept = {id(p) for p in plain}
         decayed = [p for p in self.parameters.values() if id(p) not in kept]
         groups = [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}]
@@ -247,8 +284,7 @@ class Trainer:
 
     def encode(self, texts: list[str]) -> Tensor:
         """Texts -> ids, without the columns that are padding everywhere (for text type 1 only)."""
-        ids = torch.tensor([self.tokenizer.encode(t) for t in texts], device=self.device)
-        return ids[:, : int((ids != 0).sum(1).max())]
+        return shorten(torch.tensor([self.tokenizer.encode(t) for t in texts], device=self.device))
 
     def meaning(self, ids: Tensor, text_type: int) -> Tensor:
         """The mean text feature over real positions, projected: `[b, d]`."""
@@ -261,7 +297,7 @@ class Trainer:
         names = F.normalize(names[self.thing_rows], dim=1)
         total = names.new_zeros(())
         for level, (ids, meant) in texts.items():
-            used = ids[:, : int((ids != 0).sum(1).max())] if level == "concept" else ids
+            used = shorten(ids) if level == "concept" else ids
             got = F.normalize(self.meaning(used, TEXT_TYPE[level]), dim=1)
             total = total + F.cross_entropy(20 * got @ names.T, meant)
         return {"texts": total / len(texts)}
@@ -285,12 +321,13 @@ class Trainer:
             total = total + F.cross_entropy(fine, labels)
         return {"dense": total, "_right": right}
 
-    def prompt_losses(self, levels: list[Tensor], group: Group) -> tuple[dict[str, Tensor], Grounded, Tensor]:
-        """Detection, fused map, masks of one prompt a picture; also returns the semantic map."""
+    def prompt_losses(self, levels: list[Tensor], group: Group) -> tuple[dict[str, Tensor], Found]:
+        """Detection and fused map of every prompt, masks of one prompt a picture."""
         text_type, targets = TEXT_TYPE[group.level], group.targets
-        ids, back = group.ids.unique(dim=0, return_inverse=True)
+        used = shorten(group.ids) if text_type == CONCEPT else group.ids
+        ids, back = used.unique(dim=0, return_inverse=True)
         text = self.model.encode_text(ids, text_type)[back]
-        grounded = self.model.ground(levels, group.picture, text, group.ids == 0, text_type)
+        grounded = self.model.ground(levels, group.picture, text, used == 0, text_type)
         terms, matching = detection_losses(grounded, targets)
         union = targets.union
         terms["fused"] = self.fused_loss(grounded.memory, union)
@@ -299,7 +336,7 @@ class Trainer:
         semantic = self.model.segmentation_head.semantic(pixels)[:, 0]
         terms["semantic"] = mask_loss(semantic, union[rows]).mean()
         terms["mask"] = self.instance_loss(pixels, grounded, targets, rows, matching, text_type)
-        return terms, grounded, semantic
+        return terms, Found(group, text, rows, semantic)
 
     def fused_loss(self, memory: Tensor, union: Tensor) -> Tensor:
         """The fused memory alone already says where the targets are: the text must be used early."""
@@ -311,7 +348,13 @@ class Trainer:
         return loss.mean() + 0.25 * dice(logits.sigmoid(), union)[there].mean()
 
     def instance_loss(
-        self, pixels: Tensor, grounded: Grounded, targets, rows: Tensor, matching: tuple, text_type: int  # noqa: ANN001
+        self,
+        pixels: Tensor,
+        grounded: Grounded,
+        targets: Targets,
+        rows: Tensor,
+        matching: tuple,
+        text_type: int,
     ) -> Tensor:
         """Masks of the matched queries of the prompts `rows`."""
         prompt, query, target = matching
@@ -323,18 +366,19 @@ class Trainer:
         masks = self.model.segmentation_head.masks(pixels, queries, text_type)
         return mask_loss(masks[place[prompt], query], targets.masks[prompt, target]).mean()
 
-    def alignment_losses(self, found: dict[str, tuple[Group, Grounded, Tensor]]) -> dict[str, Tensor]:
+    def alignment_losses(self, found: dict[str, Found]) -> dict[str, Tensor]:
         """The terms of stage joint between the simple and the complex text of one target."""
-        simple, complex_ = found["simple"], found["complex"]
-        count = min(len(simple[0].names), len(complex_[0].names), len(found["concept"][0].names))
-        mean = lambda g: self.helpers.project(masked_mean(g[1].text, g[0].ids != 0)[:count])  # noqa: E731
-        names = simple[0].names[:count]
-        f_s, f_c, f_k = mean(simple), mean(complex_), mean(found["concept"])
-        a, b = simple[2][:count], complex_[2][:count]
-        union = simple[0].targets.union[:count]
+        concept, simple, complex_ = (found[level] for level in ("concept", "simple", "complex"))
+        pictures = concept.group.picture.tolist()
+        simple_rows, complex_rows = simple.rows_of(pictures), complex_.rows_of(pictures)
+        f_k = self.helpers.project(masked_mean(concept.text, concept.group.ids != 0))
+        f_s = self.helpers.project(masked_mean(simple.text, simple.group.ids != 0)[simple_rows])
+        f_c = self.helpers.project(masked_mean(complex_.text, complex_.group.ids != 0)[complex_rows])
+        a, b = simple.semantic_of(pictures), complex_.semantic_of(pictures)
+        names = concept.group.names
         return {
             "kl": kl_alignment(a, b),
-            "hard": hard_region(a, b, union),
+            "hard": hard_region(a, b, simple.group.targets.union[simple_rows]),
             "nce": info_nce(f_s, f_c, names),
             "margin": concept_margin(f_s, f_c, f_k, names),
         }
@@ -352,14 +396,12 @@ class Trainer:
         sums, found = defaultdict(list), {}
         for group in batch.groups:
             if self.args.stage == "joint" and group.level == "concept":
-                text = self.model.encode_text(group.ids, CONCEPT)
-                found["concept"] = (group, Grounded(text, *[None] * 5), None)
+                found["concept"] = Found(group, self.model.encode_text(group.ids, CONCEPT))
                 continue
-            part, grounded, semantic = self.prompt_losses(levels, group)
-            found[group.level] = (group, grounded, semantic)
+            part, found[group.level] = self.prompt_losses(levels, group)
             for name, value in part.items():
                 sums[name].append(value * len(group.ids))
-        prompts = sum(len(g.ids) for g in batch.groups if g.level in found)
+        prompts = sum(len(f.group.ids) for f in found.values() if f.semantic is not None)
         terms |= {name: sum(values) / max(1, prompts) for name, values in sums.items()}
         if self.args.stage == "joint" and len(found) == 3:
             terms |= self.alignment_losses(found)
@@ -381,7 +423,7 @@ class Trainer:
         total = sum(WEIGHTS[name] * value for name, value in terms.items() if name[0] != "_")
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
-        norm = nn.utils.clip_grad_norm_(list(self.parameters.values()), 5.0)
+        norm = nn.utils.clip_grad_norm_(list(self.parameters.values()), 10.0)
         if not torch.isfinite(norm):
             print(f"step {self.steps}: a gradient is not finite; skipped", flush=True)
             return {}
@@ -416,7 +458,9 @@ class Trainer:
         """Trains until the stage's pictures are seen, the time is over or a signal comes."""
         args = self.args
         total = args.pictures or self.stage.pictures
-        batches = stream(self.config, args.state, args.bpe, self.stage.plan, args.seed + self.pictures, args.workers)
+        batches = stream(
+            self.config, args.state, args.bpe, self.stage.plan, args.seed + self.pictures, args.workers
+        )
         exam = Exam(self.config, args.state, self.tokenizer, 120, 40) if self.stage.exams else None
         stop = []
         signal.signal(signal.SIGTERM, lambda *_: stop.append(1))
@@ -442,10 +486,19 @@ class Trainer:
     def log(self, sums: dict[str, list[float]], steps_per_cpu_second: float) -> None:
         """Appends mean losses."""
         speed = steps_per_cpu_second * self.stage.plan.pictures
-        row = {"pictures": self.pictures, "seconds": round(self.seconds), "pictures_per_cpu_s": round(speed, 2)}
+        row = {
+            "pictures": self.pictures,
+            "seconds": round(self.seconds),
+            "pictures_per_cpu_s": round(speed, 2),
+        }
         row |= {"rate": f"{self.rate():.2e}"} | {k: round(sum(v) / len(v), 4) for k, v in sums.items()}
         append(self.file.with_suffix(".log.csv"), row)
         print(*(f"{k} {v}" for k, v in row.items()), flush=True)
+
+
+def shorten(ids: Tensor) -> Tensor:
+    """Drops the columns that are padding everywhere: exact for text type 1, which is causal."""
+    return ids[:, : int((ids != 0).sum(1).max())]
 
 
 def first_positive(picture: Tensor, present: Tensor) -> Tensor:
@@ -476,7 +529,9 @@ def append(path: Path, row: dict) -> None:
 
 def main() -> None:
     """Reads the arguments and trains."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--bpe", type=Path, required=True)
     parser.add_argument("--stage", choices=STAGES, required=True)

@@ -88,7 +88,9 @@ class Art:
         image = image.crop(image.getchannel("A").point(lambda a: 255 * (a > 127)).getbbox())
         scale = pixels / max(image.size)
         size = [max(4, round(s * scale)) for s in image.size]
-        stamp = np.asarray(image.resize(size, Image.Resampling.BOX if scale < 0.5 else Image.Resampling.BILINEAR))
+        stamp = np.asarray(
+            image.resize(size, Image.Resampling.BOX if scale < 0.5 else Image.Resampling.BILINEAR)
+        )
         return stamp[..., :3].astype(np.float32), stamp[..., 3:].astype(np.float32) / 255
 
 
@@ -214,9 +216,7 @@ class World:
         objects = measure(owner, labels)
         return Scene(self.finish(canvas), owner, objects, style)
 
-    def place(
-        self, canvas: np.ndarray, owner: np.ndarray, full: list[int], key: str, largest: float
-    ) -> bool:
+    def place(self, canvas: np.ndarray, owner: np.ndarray, full: list[int], key: str, largest: float) -> bool:
         """Pastes a sprite where it covers no object too much; gives up after some tries."""
         rng = self.rng
         sizes = [s for s in SIZES if s <= largest]
