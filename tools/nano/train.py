@@ -38,20 +38,24 @@ from losses import (
 from model import CONCEPT, Config, Grounded, Sam3I
 
 WEIGHTS = {
-    "dense": 1.0,
+    "dense": 2.0,
     "texts": 0.5,
-    "fused": 2.0,
-    "l1": 5.0,
-    "giou": 2.0,
-    "class": 1.0,
-    "presence": 1.0,
-    "mask": 2.0,
+    "fused": 3.0,
+    "l1": 2.5,
+    "giou": 1.0,
+    "class": 0.5,
+    "presence": 0.5,
+    "mask": 1.0,
     "semantic": 1.0,
     "kl": 0.001,
     "hard": 1.0,
     "nce": 1.0,
     "margin": 1.0,
 }
+
+
+TRUNK_RATE = 0.3
+"""Share of the rate that the image trunk and neck train with after the stage `pretrain`."""
 
 
 @dataclass(frozen=True)
@@ -166,9 +170,20 @@ def start_well(model: Sam3I) -> None:
     at = (torch.arange(q) % side + 0.5) / side, (torch.arange(q) // side + 0.5) / side
     boxes = torch.stack([*at, torch.full((q,), 0.35), torch.full((q,), 0.35)], dim=1)
     decoder.reference_points.weight.copy_(torch.logit(boxes.clamp(0.02, 0.98)))
-    for layer in (decoder.bbox_embed.layers[-1],):
-        nn.init.zeros_(layer.weight)
-        nn.init.zeros_(layer.bias)
+    nn.init.zeros_(decoder.bbox_embed.layers[-1].weight)
+    nn.init.zeros_(decoder.bbox_embed.layers[-1].bias)
+    for bias in (decoder.boxRPB_embed_x, decoder.boxRPB_embed_y):
+        look_inside(bias)
+
+
+@torch.no_grad()
+def look_inside(bias: nn.Module) -> None:
+    """Starts a box-bias MLP so that most heads look inside the box: low outside either edge."""
+    first, last = bias.layers
+    first.weight[:2] = torch.tensor([[-1.0, 0], [0, 1]])
+    first.bias[:2] = torch.tensor([-0.15, 0])
+    heads = last.weight.shape[0]
+    last.weight[:, :2] = -10 * 0.5 ** torch.arange(heads)[:, None]
 
 
 @torch.no_grad()
@@ -229,11 +244,16 @@ class Trainer:
         return chosen | {f"helpers.{k}": v for k, v in self.helpers.named_parameters()}
 
     def make_optimizer(self) -> torch.optim.Optimizer:
-        """AdamW; no decay for vectors and embeddings."""
-        plain = [p for n, p in self.parameters.items() if p.ndim < 2 or ("embed" in n and "patch" not in n)]
-        kept = {id(p) for p in plain}
-        decayed = [p for p in self.parameters.values() if id(p) not in kept]
-        groups = [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}]
+        """AdamW; no decay for vectors and embeddings, a lower rate for a trunk that is trained already."""
+        chosen: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
+        for name, parameter in self.parameters.items():
+            plain = parameter.ndim < 2 or ("embed" in name and "patch" not in name)
+            slow = "vision_backbone" in name and self.args.stage != "pretrain"
+            chosen[0.0 if plain else 0.05, TRUNK_RATE if slow else 1.0].append(parameter)
+        groups = [
+            {"params": parameters, "weight_decay": decay, "share": share}
+            for (decay, share), parameters in chosen.items()
+        ]
         return torch.optim.AdamW(groups, lr=self.stage.rate, betas=(0.9, 0.98))
 
     @property
@@ -428,7 +448,7 @@ class Trainer:
             print(f"step {self.steps}: a gradient is not finite; skipped", flush=True)
             return {}
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate()
+            group["lr"] = self.rate() * group["share"]
         self.optimizer.step()
         self.steps += 1
         self.pictures += len(batch.pixels)
