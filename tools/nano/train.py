@@ -87,7 +87,7 @@ STAGES = {
     "pretrain": Stage(Plan(32, 0, ("none",), 0, 12), (), 1.5e-3, (), (), 150_000),
     "base": Stage(Plan(16, 3, ("concept",), 0.75, 16), (), 1e-3, ("pretrain",), ("concept",), 300_000),
     "mixed": Stage(
-        Plan(18, 3, ("concept", "simple", "complex"), 0.75, 16),
+        Plan(16, 3, ("simple", "concept", "simple", "complex"), 0.75, 12),
         (),
         1e-3,
         ("base", "pretrain"),
