@@ -32,6 +32,8 @@ GAP = 0.07
 """Least difference of places, as a share of the side, for words such as left or nearest."""
 RATIO = 1.35
 """Least ratio of areas for words such as biggest."""
+REDUNDANT = 0.03
+"""How often a simple instruction is tried whose name alone would do ("the cat left of the umbrella", one cat)."""
 LEVELS = ("concept", "simple", "complex")
 
 
@@ -128,6 +130,11 @@ class Author:
         """An instruction that names its target and tells it from others of the name."""
         if not positive and self.rng.random() < 0.6:
             return self.absent_simple(scene)
+        if positive and self.rng.random() < REDUNDANT:
+            index = self.pick(scene.objects).thing
+            same = [i for i, o in enumerate(scene.objects) if o.thing == index]
+            text = self.redundant(scene, same)
+            return Prompt(text, "simple", frozenset(same), "redundant", frozenset(same))
         groups = defaultdict(list)
         for i, obj in enumerate(scene.objects):
             groups[obj.thing].append(i)
@@ -135,7 +142,7 @@ class Author:
         if not several:
             return None
         group = self.pick(several)
-        kind = self.pick(tuple(SIMPLE_KINDS))
+        kind = str(self.rng.choice(KIND_NAMES, p=KIND_SHARES))
         found = SIMPLE_KINDS[kind](self, scene, group)
         if found is None:
             return None
@@ -479,6 +486,12 @@ SIMPLE_KINDS: dict[str, Callable] = {
     "between": Author.between,
     "colour": Author.coloured,
 }
+
+
+RARE = {"relation": 4, "between": 4, "colour": 4}
+"""How much oftener a kind is tried because few scenes are clear enough for it."""
+KIND_NAMES = tuple(SIMPLE_KINDS)
+KIND_SHARES = tuple(RARE.get(k, 1) / sum(RARE.get(n, 1) for n in KIND_NAMES) for k in KIND_NAMES)
 
 
 def distance(scene: Scene, a: int, b: int) -> float:

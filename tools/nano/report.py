@@ -13,6 +13,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+
 from train import STAGES
 
 COLUMNS = ("gIoU", "P50", "semantic", "blind", "category", "count_right", "rejected")

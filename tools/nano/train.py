@@ -16,7 +16,7 @@ import math
 import signal
 import time
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -87,7 +87,7 @@ STAGES = {
     "pretrain": Stage(Plan(32, 0, ("none",), 0, 12), (), 1.5e-3, (), (), 150_000),
     "base": Stage(Plan(16, 3, ("concept",), 0.75, 16), (), 1e-3, ("pretrain",), ("concept",), 300_000),
     "mixed": Stage(
-        Plan(16, 3, ("simple", "concept", "simple", "complex"), 0.75, 12),
+        Plan(16, 3, ("simple", "concept", "simple", "complex"), 0.75, 6),
         (),
         1e-3,
         ("base", "pretrain"),
@@ -211,6 +211,7 @@ class Trainer:
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args, self.stage = args, STAGES[args.stage]
+        self.plan = replace(self.stage.plan, pictures=self.stage.plan.pictures * args.batch)
         self.device = torch.device(args.device)
         self.config = Config.read(args.config)
         torch.manual_seed(args.seed)
@@ -254,7 +255,7 @@ class Trainer:
             {"params": parameters, "weight_decay": decay, "share": share}
             for (decay, share), parameters in chosen.items()
         ]
-        return torch.optim.AdamW(groups, lr=self.stage.rate, betas=(0.9, 0.98))
+        return torch.optim.AdamW(groups, lr=self.stage.rate, betas=(0.9, 0.98), fused=True)
 
     @property
     def file(self) -> Path:
@@ -266,6 +267,8 @@ class Trainer:
         if self.file.exists():
             saved = torch.load(self.file, map_location=self.device, weights_only=True)
             self.optimizer.load_state_dict(saved["optimizer"])
+            for group in self.optimizer.param_groups:
+                group["fused"] = True
             self.pictures, self.steps, self.seconds = (saved[k] for k in ("pictures", "steps", "seconds"))
             source = saved["model"]
         else:
@@ -479,7 +482,7 @@ class Trainer:
         args = self.args
         total = args.pictures or self.stage.pictures
         batches = stream(
-            self.config, args.state, args.bpe, self.stage.plan, args.seed + self.pictures, args.workers
+            self.config, args.state, args.bpe, self.plan, args.seed + self.pictures, args.workers
         )
         exam = Exam(self.config, args.state, self.tokenizer, 120, 40) if self.stage.exams else None
         stop = []
@@ -505,7 +508,7 @@ class Trainer:
 
     def log(self, sums: dict[str, list[float]], steps_per_cpu_second: float) -> None:
         """Appends mean losses."""
-        speed = steps_per_cpu_second * self.stage.plan.pictures
+        speed = steps_per_cpu_second * self.plan.pictures
         row = {
             "pictures": self.pictures,
             "seconds": round(self.seconds),
@@ -559,6 +562,7 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="a checkpoint to start the stage from")
     parser.add_argument("--pictures", type=int, default=0, help="length of the stage and its schedule")
     parser.add_argument("--rate-scale", type=float, default=1.0)
+    parser.add_argument("--batch", type=int, default=1, help="multiplies the pictures of a step")
     parser.add_argument("--minutes", type=float, default=1e9)
     parser.add_argument("--eval-minutes", type=float, default=10)
     parser.add_argument("--save-minutes", type=float, default=3)
@@ -570,6 +574,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
+    torch.set_float32_matmul_precision("high")
     Trainer(args).run()
 
 
