@@ -33,7 +33,7 @@ GAP = 0.07
 RATIO = 1.35
 """Least ratio of areas for words such as biggest."""
 REDUNDANT = 0.03
-"""How often a simple instruction is tried whose name alone would do ("the cat left of the umbrella", one cat)."""
+"""How often a simple instruction is tried whose name alone would do (one cat, "the cat left of the tree")."""
 LEVELS = ("concept", "simple", "complex")
 
 

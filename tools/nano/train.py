@@ -3,7 +3,8 @@
     python train.py --state DIR --bpe FILE --stage STAGE [--pictures N] [--device cpu]
 
 Stages, in order: `pretrain` (what each pixel shows, what each text means), `base` (concept),
-`mixed` (all levels, everything trains), `simple`, `complex`, `joint` (frozen base, adapters).
+`mixed` (all levels, everything trains),
+`relate` (mostly simple, the image part frozen), `simple`, `complex`, `joint` (frozen base, adapters).
 A stage starts from its own `<stage>.pt` in DIR, else from `--start FILE`, else from the stage before it.
 Losses go to `<stage>.log.csv`, held-out scores to `<stage>.eval.csv`.
 """
@@ -81,6 +82,7 @@ ALL_EXAMS = (
     "complex, held-out wording",
     "unseen concept",
 )
+ALL_BUT_IMAGE = ("language_backbone", "geometry_encoder", "transformer.", "dot_prod", "segmentation_head")
 ADAPTER1 = ("adapter1.", "mask_predictor_adapter1")
 ADAPTER2 = ("adapter12.", "adapter2.", "mask_predictor_adapter2")
 STAGES = {
@@ -94,7 +96,17 @@ STAGES = {
         ALL_EXAMS,
         600_000,
     ),
-    "simple": Stage(Plan(16, 3, ("simple",), 0.75, 0), ADAPTER1, 1e-3, ("mixed", "base"), ALL_EXAMS, 150_000),
+    "relate": Stage(
+        Plan(16, 6, (*["simple"] * 6, "concept", "complex"), 0.75, 0),
+        ALL_BUT_IMAGE,
+        1e-3,
+        ("mixed",),
+        ALL_EXAMS,
+        300_000,
+    ),
+    "simple": Stage(
+        Plan(16, 3, ("simple",), 0.75, 0), ADAPTER1, 1e-3, ("relate", "mixed", "base"), ALL_EXAMS, 150_000
+    ),
     "complex": Stage(Plan(16, 3, ("complex",), 0.75, 0), ADAPTER2, 1e-3, ("simple",), ALL_EXAMS, 150_000),
     "joint": Stage(
         Plan(16, 3, ("paired", "simple", "complex"), 0.75, 0),
