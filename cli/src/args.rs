@@ -1,8 +1,7 @@
-//! The command line: verbs, and the option types several of them share.
+//! The command line: its verbs.
 
 use crate::{bench, completions, convert, devices, eval, inspect, merge, predict, segment, synth};
-use clap::{Parser, Subcommand, ValueEnum};
-use sam3i::checkpoint::FileDType;
+use clap::{Parser, Subcommand};
 
 /// What `sam3i --help` ends with.
 const EXAMPLES: &str = "\
@@ -48,36 +47,4 @@ pub enum Command {
     Devices(devices::Args),
     /// Print a script that completes commands in a shell
     Completions(completions::Args),
-}
-
-/// How a verb ended that did not fail at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// All went well.
-    Done,
-    /// All went well, and nothing was found where something had to be (`--fail-empty`).
-    NothingFound,
-    /// Some of a batch failed; the reasons have been told.
-    SomeFailed,
-}
-
-/// The element types weights are written in.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum WeightType {
-    /// Single precision
-    F32,
-    /// Half precision
-    F16,
-    /// The upper half of single precision
-    Bf16,
-}
-
-impl From<WeightType> for FileDType {
-    fn from(dtype: WeightType) -> Self {
-        match dtype {
-            WeightType::F32 => Self::F32,
-            WeightType::F16 => Self::F16,
-            WeightType::Bf16 => Self::Bf16,
-        }
-    }
 }

@@ -1,8 +1,8 @@
 //! `sam3i convert`: any checkpoint to one .safetensors file under SAM3-I's names.
 
-use crate::args::WeightType;
 use crate::model;
 use crate::terminal::grouped;
+use crate::weight_type::WeightType;
 use anyhow::Result;
 use sam3i::Config;
 use std::path::PathBuf;

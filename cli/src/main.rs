@@ -5,6 +5,7 @@
 
 mod args;
 mod bench;
+mod canvas;
 mod completions;
 mod convert;
 mod device;
@@ -16,6 +17,7 @@ mod inspect;
 mod journal;
 mod merge;
 mod model;
+mod outcome;
 mod output;
 mod overlay;
 mod palette;
@@ -26,9 +28,11 @@ mod segment;
 mod synth;
 mod tags;
 mod terminal;
+mod weight_type;
 
-use args::{Cli, Command, Outcome};
+use args::{Cli, Command};
 use clap::Parser;
+use outcome::Outcome;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

@@ -1,7 +1,8 @@
 //! What was found, drawn over the picture: fills, outlines, boxes and tags.
 
+use crate::canvas::{Canvas, Rect};
 use crate::palette;
-use crate::tags::{Rect, Tags};
+use crate::tags::Tags;
 use anyhow::{Result, ensure};
 use sam3i::mask::{Mask, Rle};
 use sam3i::picture::Picture;
@@ -49,7 +50,7 @@ pub fn render(picture: &Picture, items: &[Item]) -> Result<Picture> {
         draw_mask(&mut canvas, &item.mask.decode()?, line, palette::colour(item.colour));
     }
     for (_, item) in &order {
-        canvas.frame(whole_pixels(item.box_xyxy), (line / 2).max(1), palette::colour(item.colour));
+        canvas.frame(whole_pixels(item.box_xyxy), (line / 2).max(1), palette::colour(item.colour), BOX);
     }
     let mut tags = Tags::new(width, height);
     for item in items {
@@ -78,7 +79,7 @@ fn draw_mask(canvas: &mut Canvas, mask: &Mask, line: i32, colour: [u8; 3]) {
     let (left, right) = (bounds.x as i32, (bounds.x + bounds.width) as i32);
     let (top, bottom) = (bounds.y as i32, (bounds.y + bounds.height) as i32);
     for y in top..bottom {
-        canvas.tint_row(mask, y, colour);
+        canvas.tint_row(mask, y, colour, FILL);
     }
     let around = (top - 1..=bottom).flat_map(|y| (left - 1..=right).map(move |x| (x, y)));
     let (inner, outer): (Vec<_>, Vec<_>) =
@@ -107,83 +108,6 @@ fn is_at_edge(mask: &Mask, x: i32, y: i32) -> bool {
 fn disc(line: i32) -> impl Iterator<Item = (i32, i32)> {
     let square = (1 - line..line).flat_map(move |dy| (1 - line..line).map(move |dx| (dx, dy)));
     square.filter(move |(dx, dy)| dx * dx + dy * dy < line * line)
-}
-
-/// The picture being drawn on. Whatever lies outside is not drawn.
-pub struct Canvas {
-    width: i32,
-    height: i32,
-    rgb: Vec<u8>,
-}
-
-impl Canvas {
-    /// Lays `colour` over a pixel.
-    pub fn blend(&mut self, x: i32, y: i32, colour: [u8; 3], opacity: f32) {
-        if !(0..self.width).contains(&x) || !(0..self.height).contains(&y) {
-            return;
-        }
-        let at = 3 * (y as usize * self.width as usize + x as usize);
-        for (below, above) in self.rgb[at..at + 3].iter_mut().zip(colour) {
-            *below = mix(*below, above, opacity);
-        }
-    }
-
-    /// Lays `colour` over the set pixels of a mask's row.
-    fn tint_row(&mut self, mask: &Mask, y: i32, colour: [u8; 3]) {
-        let mixed =
-            colour.map(|above| std::array::from_fn::<u8, 256, _>(|below| mix(below as u8, above, FILL)));
-        let row = y as usize * mask.width;
-        let pixels = self.rgb[3 * row..].chunks_exact_mut(3);
-        for (pixel, _) in pixels.zip(&mask.bits[row..row + mask.width]).filter(|(_, bit)| **bit != 0) {
-            pixel.iter_mut().zip(&mixed).for_each(|(byte, mixed)| *byte = mixed[usize::from(*byte)]);
-        }
-    }
-
-    /// Fills a rectangle, clipped to the picture.
-    fn fill(&mut self, rect: Rect, colour: [u8; 3], opacity: f32) {
-        for y in rect.y.max(0)..(rect.y + rect.height).min(self.height) {
-            for x in rect.x.max(0)..(rect.x + rect.width).min(self.width) {
-                self.blend(x, y, colour, opacity);
-            }
-        }
-    }
-
-    /// Fills a rectangle with round corners.
-    pub fn fill_round(&mut self, rect: Rect, radius: i32, colour: [u8; 3], opacity: f32) {
-        for y in rect.y..rect.y + rect.height {
-            for x in rect.x..rect.x + rect.width {
-                let cover = corner_cover(&rect, radius, x, y);
-                self.blend(x, y, colour, opacity * cover);
-            }
-        }
-    }
-
-    /// Draws a rectangle's edge, inwards.
-    fn frame(&mut self, rect: Rect, line: i32, colour: [u8; 3]) {
-        let Rect { x, y, width, height } = rect;
-        let line = line.min(width).min(height);
-        let inner = (height - 2 * line).max(0);
-        self.fill(Rect { height: line, ..rect }, colour, BOX);
-        self.fill(Rect { y: y + line + inner, height: line.min(height - line), ..rect }, colour, BOX);
-        let side = Rect { x, y: y + line, width: line, height: inner };
-        self.fill(side, colour, BOX);
-        self.fill(Rect { x: x + width - line, width: line.min(width - line), ..side }, colour, BOX);
-    }
-}
-
-/// One channel of a colour laid over another.
-fn mix(below: u8, above: u8, opacity: f32) -> u8 {
-    (f32::from(below) * (1.0 - opacity) + f32::from(above) * opacity).round() as u8
-}
-
-/// How much of a pixel a rectangle with round corners covers.
-fn corner_cover(rect: &Rect, radius: i32, x: i32, y: i32) -> f32 {
-    let beyond = |at: i32, start: i32, length: i32| {
-        let (first, last) = (start + radius, start + length - 1 - radius);
-        (first - at).max(at - last).max(0) as f32
-    };
-    let (dx, dy) = (beyond(x, rect.x, rect.width), beyond(y, rect.y, rect.height));
-    (radius as f32 + 0.5 - dx.hypot(dy)).clamp(0.0, 1.0)
 }
 
 #[cfg(test)]

@@ -3,11 +3,11 @@
 //! Everything that can be checked is checked before time is spent: the command line, then the checkpoint's list of tensors,
 //! then each picture; the weights are read when the first picture is found good.
 
-use crate::args::Outcome;
 use crate::device::{Chosen, DeviceArgs};
 use crate::files::{Files, OutputArgs};
 use crate::inputs::{Input, InputArgs, is_everyday};
 use crate::model::{ModelArgs, missing_adapters};
+use crate::outcome::Outcome;
 use crate::output::{
     ImageReport, InstanceReport, ModelReport, PromptReport, Report, SCHEMA, Timings as TimingsReport,
 };

@@ -1,6 +1,6 @@
 //! `sam3i synth`: a model of any size with weights made from names.
 
-use crate::args::WeightType;
+use crate::weight_type::WeightType;
 use anyhow::Result;
 use sam3i::Config;
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
 //! Labels on pictures: lettering, and where the tags go.
 
-use crate::overlay::Canvas;
+use crate::canvas::{Canvas, Rect};
 use crate::palette;
 use ab_glyph::{Font, FontRef, Glyph, GlyphId, PxScale, ScaleFont};
 
@@ -10,31 +10,6 @@ const FONT: &[u8] = include_bytes!("../data/DejaVuSans-subset.ttf");
 const TAG_OPACITY: f32 = 0.92;
 /// Widest tag as a share of the picture's width, unless the object is wider.
 const WIDEST_TAG: f32 = 0.45;
-
-/// A rectangle in whole pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rect {
-    pub x: i32,
-    pub y: i32,
-    pub width: i32,
-    pub height: i32,
-}
-
-impl Rect {
-    /// Pixels that both cover.
-    fn overlap(&self, other: &Self) -> i64 {
-        let across = (self.x + self.width).min(other.x + other.width) - self.x.max(other.x);
-        let down = (self.y + self.height).min(other.y + other.height) - self.y.max(other.y);
-        i64::from(across.max(0)) * i64::from(down.max(0))
-    }
-
-    /// Moved as little as possible to lie within `width` x `height`.
-    fn within(self, width: i32, height: i32) -> Self {
-        let x = self.x.min(width - self.width).max(0);
-        let y = self.y.min(height - self.height).max(0);
-        Self { x, y, ..self }
-    }
-}
 
 /// Draws labels at a size that suits the picture, and remembers where they are.
 pub struct Tags {
