@@ -103,6 +103,8 @@ class Plan:
     """Probability that the last prompt of a picture has no target."""
     texts: int
     """Texts alone, a level."""
+    kinds: tuple[str, ...] = ()
+    """The kinds of simple instruction to draw, all when empty."""
 
 
 class Maker:
@@ -113,6 +115,8 @@ class Maker:
         self.rng = np.random.default_rng(seed)
         self.world = World(Art(state), config.image_size, self.rng)
         self.author = Author(self.rng)
+        self.author.kinds = plan.kinds or self.author.kinds
+        self.drawn = 0
         self.shrink = area_matrix(config.image_size, 4 * config.grid)
 
     def masks(self, scene: Scene) -> np.ndarray:
@@ -137,7 +141,7 @@ class Maker:
         """The next batch."""
         scenes, rows = [], {level: [] for level in LEVELS}
         while len(scenes) < self.plan.pictures:
-            level = self.plan.levels[len(scenes) % len(self.plan.levels)]
+            level = self.plan.levels[self.drawn % len(self.plan.levels)]
             scene = self.world.scene(repeated=level == "simple")
             made = self.author.paired(scene) if level == "paired" else self.prompts(scene, level)
             if level != "none" and not made:
@@ -145,6 +149,7 @@ class Maker:
             for prompt in made or ():
                 rows[prompt.level].append((len(scenes), prompt))
             scenes.append(scene)
+            self.drawn += 1
         masks = [self.masks(s) for s in scenes]
         groups = [self.group(level, r, scenes, masks) for level, r in rows.items() if r]
         pixels = torch.from_numpy(normalise(np.stack([s.image for s in scenes])))

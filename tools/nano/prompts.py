@@ -65,6 +65,7 @@ class Author:
     def __init__(self, rng: np.random.Generator, held: bool | None = False) -> None:
         """`held`: False draws trained wordings of complex instructions, True only held-out ones."""
         self.rng, self.held = rng, held
+        self.kinds = KIND_NAMES
 
     def pick(self, options):  # noqa: ANN001, ANN201
         """One of a sequence."""
@@ -142,7 +143,8 @@ class Author:
         if not several:
             return None
         group = self.pick(several)
-        kind = str(self.rng.choice(KIND_NAMES, p=KIND_SHARES))
+        shares = np.array([RARE.get(k, 1) for k in self.kinds])
+        kind = str(self.rng.choice(self.kinds, p=shares / shares.sum()))
         found = SIMPLE_KINDS[kind](self, scene, group)
         if found is None:
             return None
@@ -491,7 +493,6 @@ SIMPLE_KINDS: dict[str, Callable] = {
 RARE = {"relation": 4, "between": 4, "colour": 4}
 """How much oftener a kind is tried because few scenes are clear enough for it."""
 KIND_NAMES = tuple(SIMPLE_KINDS)
-KIND_SHARES = tuple(RARE.get(k, 1) / sum(RARE.get(n, 1) for n in KIND_NAMES) for k in KIND_NAMES)
 
 
 def distance(scene: Scene, a: int, b: int) -> float:

@@ -42,6 +42,7 @@ WEIGHTS = {
     "dense": 2.0,
     "texts": 0.5,
     "fused": 3.0,
+    "where": 2.0,
     "l1": 2.5,
     "giou": 1.0,
     "class": 0.5,
@@ -97,7 +98,7 @@ STAGES = {
         600_000,
     ),
     "relate": Stage(
-        Plan(16, 6, (*["simple"] * 6, "concept", "complex"), 0.75, 0),
+        Plan(4, 6, (*["simple"] * 6, "concept", "complex"), 0.75, 0),
         ALL_BUT_IMAGE,
         1e-3,
         ("mixed",),
@@ -154,6 +155,9 @@ class Helpers(nn.Module):
         self.scale = nn.Parameter(torch.tensor(0.0))
         self.text = nn.Linear(d, d)
         self.fused = nn.Linear(d, 16)
+        self.where_image = nn.Conv2d(d, 2, 1)
+        self.where_memory = nn.Linear(d, 2)
+        self.where_query = nn.Linear(d, 4)
         self.project = nn.Sequential(nn.Linear(d, d), nn.LayerNorm(d), nn.ReLU(), nn.Linear(d, d))
 
 
@@ -223,7 +227,9 @@ class Trainer:
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args, self.stage = args, STAGES[args.stage]
-        self.plan = replace(self.stage.plan, pictures=self.stage.plan.pictures * args.batch)
+        self.plan = replace(
+            self.stage.plan, pictures=self.stage.plan.pictures * args.batch, kinds=tuple(args.kinds)
+        )
         self.device = torch.device(args.device)
         self.config = Config.read(args.config)
         torch.manual_seed(args.seed)
@@ -233,7 +239,7 @@ class Trainer:
         self.model.to(self.device, memory_format=torch.channels_last)
         self.helpers.to(self.device)
         self.tokenizer = load_tokenizer(args.bpe, self.config)
-        self.pictures = self.steps = 0
+        self.pictures = self.steps = self.warm_from = 0
         self.seconds = 0.0
         self.parameters = self.choose_parameters()
         self.optimizer = self.make_optimizer()
@@ -278,10 +284,8 @@ class Trainer:
         """Goes on with the stage, or starts it from an earlier one."""
         if self.file.exists():
             saved = torch.load(self.file, map_location=self.device, weights_only=True)
-            self.optimizer.load_state_dict(saved["optimizer"])
-            for group in self.optimizer.param_groups:
-                group["fused"] = True
             self.pictures, self.steps, self.seconds = (saved[k] for k in ("pictures", "steps", "seconds"))
+            self.restore_optimizer(saved["optimizer"])
             source = saved["model"]
         else:
             names = [self.args.state / f"{s}.pt" for s in self.stage.before]
@@ -292,12 +296,22 @@ class Trainer:
             saved = torch.load(start, map_location=self.device, weights_only=True)
             source = saved["ema"]
         self.model.load_state_dict(source)
-        self.helpers.load_state_dict(saved["helpers"])
+        self.helpers.load_state_dict(saved["helpers"], strict=False)
         self.ema = {k: v.clone() for k, v in saved["ema"].items()}
         if not self.file.exists():
             start_stage(self.model, self.args.stage)
             self.ema = {k: v.clone() for k, v in self.model.state_dict().items()}
         print(f"goes on at {self.pictures} pictures", flush=True)
+
+    def restore_optimizer(self, state: dict) -> None:
+        """Goes on with the optimiser, or warms up again where other parameters train than before."""
+        try:
+            self.optimizer.load_state_dict(state)
+        except ValueError:
+            print("other parameters than before: the optimiser starts afresh", flush=True)
+            self.warm_from = self.steps
+        for group in self.optimizer.param_groups:
+            group["fused"] = True
 
     def save(self) -> None:
         """Writes the checkpoint under another name first."""
@@ -366,6 +380,7 @@ class Trainer:
         terms, matching = detection_losses(grounded, targets)
         union = targets.union
         terms["fused"] = self.fused_loss(grounded.memory, union)
+        terms["where"] = self.where_loss(levels[2], grounded)
         rows = first_positive(group.picture, targets.present)
         pixels = self.model.pixels(levels, group.picture, grounded, rows)
         semantic = self.model.segmentation_head.semantic(pixels)[:, 0]
@@ -381,6 +396,20 @@ class Trainer:
         loss = F.binary_cross_entropy_with_logits(logits, union, reduction="none").mean((1, 2))
         there = union.flatten(1).any(1)
         return loss.mean() + 0.25 * dice(logits.sigmoid(), union)[there].mean()
+
+    def where_loss(self, f2: Tensor, grounded: Grounded) -> Tensor:
+        """Features say where they are: attention's values carry no position code of their own."""
+        h, grid = self.helpers, self.config.grid
+        at = (torch.arange(grid, device=f2.device) + 0.5) / grid
+        place = torch.stack([at.expand(grid, grid), at[:, None].expand(grid, grid)])
+        image = (h.where_image(f2) - place).abs().mean()
+        memory = (h.where_memory(grounded.memory) - place.flatten(1).T).abs().mean()
+        decoded = grounded.decoded
+        queries = [
+            (h.where_query(q) - b.detach()).abs().mean()
+            for q, b in zip(decoded.queries, decoded.boxes, strict=True)
+        ]
+        return image + memory + sum(queries) / len(queries)
 
     def instance_loss(
         self,
@@ -449,13 +478,16 @@ class Trainer:
         total = self.args.pictures or self.stage.pictures
         done = min(1.0, self.pictures / total)
         shape = 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done))
-        return self.args.rate_scale * self.stage.rate * shape * min(1.0, (self.steps + 1) / 200)
+        return (
+            self.args.rate_scale * self.stage.rate * shape * min(1.0, (self.steps - self.warm_from + 1) / 200)
+        )
 
     def step(self, batch: Batch) -> dict[str, float]:
         """One optimiser step; returns what to log."""
         batch = batch.to(self.device)
         terms = self.losses(batch)
-        total = sum(WEIGHTS[name] * value for name, value in terms.items() if name[0] != "_")
+        weights = WEIGHTS | {n: float(v) for n, v in self.args.weights}
+        total = sum(weights[name] * value for name, value in terms.items() if name[0] != "_")
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         norm = nn.utils.clip_grad_norm_(list(self.parameters.values()), 10.0)
@@ -575,6 +607,10 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=0, help="length of the stage and its schedule")
     parser.add_argument("--rate-scale", type=float, default=1.0)
     parser.add_argument("--batch", type=int, default=1, help="multiplies the pictures of a step")
+    parser.add_argument("--kinds", nargs="*", default=[], help="kinds of simple instruction (default all)")
+    parser.add_argument(
+        "--weights", nargs="*", default=[], type=lambda w: tuple(w.split("=")), help="losses, such as class=2"
+    )
     parser.add_argument("--minutes", type=float, default=1e9)
     parser.add_argument("--eval-minutes", type=float, default=10)
     parser.add_argument("--save-minutes", type=float, default=3)
