@@ -17,7 +17,7 @@ pub struct DeviceArgs {
     /// What computes: auto, cpu, reference (slow, for comparison), gpu or gpu:N
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: Choice,
-    /// The type to compute in: auto (f32), f32 or bf16; bf16 is about twice as fast where the processor has it, and rounds products
+    /// The type to compute in: auto (f32), f32 or bf16; bf16 is faster where the processor has it, and rounds products
     #[arg(long, value_name = "TYPE", value_enum, hide_possible_values = true, default_value = "auto")]
     dtype: ComputeType,
     /// Threads of the CPU device [default: one a core]
