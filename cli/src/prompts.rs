@@ -39,7 +39,8 @@ struct Options {
     strict_prompt: bool,
 }
 
-fn level_parser() -> impl TypedValueParser<Value = Level> {
+/// A level by its name.
+pub fn level_parser() -> impl TypedValueParser<Value = Level> {
     PossibleValuesParser::new(["concept", "simple", "complex"]).try_map(|name| name.parse::<Level>())
 }
 
