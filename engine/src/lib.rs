@@ -6,6 +6,7 @@
 mod device;
 mod dtype;
 mod error;
+pub mod gpu;
 mod memory;
 pub mod ops;
 mod tensor;

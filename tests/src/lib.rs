@@ -6,5 +6,6 @@ pub mod cases;
 pub mod command;
 pub mod compare;
 pub mod goldens;
+pub mod gpu;
 pub mod parity;
 pub mod recording;

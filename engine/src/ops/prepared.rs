@@ -15,6 +15,9 @@ pub(super) enum Form<P> {
     Plain(Counted<Vec<f32>>),
     /// In the layout of the fast CPU kernels, with the instruction set it is for.
     Packed(Counted<P>),
+    /// In a GPU's memory.
+    #[cfg(feature = "gpu")]
+    Gpu(crate::gpu::Weight),
     /// Nothing: the device has shapes only.
     Shapes,
 }
@@ -44,6 +47,21 @@ impl<P> Prepared<P> {
             }
         };
         Self { device: device.clone(), form }
+    }
+
+    /// A weight on a GPU.
+    #[cfg(feature = "gpu")]
+    pub fn on_gpu(device: &Device, weight: crate::gpu::Weight) -> Self {
+        Self { device: device.clone(), form: Form::Gpu(weight) }
+    }
+
+    /// The weight on the GPU it lives on.
+    #[cfg(feature = "gpu")]
+    pub fn gpu(&self) -> &crate::gpu::Weight {
+        match &self.form {
+            Form::Gpu(weight) => weight,
+            _ => unreachable!("one device has one form"),
+        }
     }
 
     /// Fails unless `operands` live where this weight does.

@@ -1,0 +1,129 @@
+//! Compiled kernels, each compiled once for a device.
+
+use crate::{Error, Result};
+use sam3i_kernels::gpu::{Constant, Kernel};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Set (to anything) to compile kernels with wgpu's checks of bounds and loops: slower, for hunting a kernel's mistake.
+pub(super) const CHECKED_VARIABLE: &str = "SAM3I_GPU_CHECKED";
+
+/// A compiled kernel.
+pub(super) struct Pipeline {
+    /// Its number, for keys.
+    pub number: usize,
+    pub pipeline: wgpu::ComputePipeline,
+    pub layout: wgpu::BindGroupLayout,
+}
+
+type Key = (&'static str, Vec<Constant>);
+
+/// All compiled kernels of a device.
+pub(super) struct Pipelines {
+    made: Mutex<HashMap<Key, Arc<Pipeline>>>,
+    checked: bool,
+}
+
+impl Default for Pipelines {
+    fn default() -> Self {
+        Self { made: Mutex::default(), checked: std::env::var_os(CHECKED_VARIABLE).is_some() }
+    }
+}
+
+impl Pipelines {
+    /// The kernel with these constants, compiled if it was not yet.
+    pub fn get(
+        &self,
+        device: &wgpu::Device,
+        kernel: &'static Kernel,
+        constants: &[Constant],
+    ) -> Result<Arc<Pipeline>> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (kernel.name, constants.to_vec());
+        if let Some(pipeline) = made.get(&key) {
+            return Ok(pipeline.clone());
+        }
+        let pipeline = Arc::new(self.compile(device, kernel, constants, made.len())?);
+        made.insert(key, pipeline.clone());
+        Ok(pipeline)
+    }
+
+    fn compile(
+        &self,
+        device: &wgpu::Device,
+        kernel: &'static Kernel,
+        constants: &[Constant],
+        number: usize,
+    ) -> Result<Pipeline> {
+        let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let layout = layout(device, kernel);
+        let module = self.module(device, kernel, constants);
+        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(kernel.name),
+            layout: Some(&device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                label: Some(kernel.name),
+                bind_group_layouts: &[Some(&layout)],
+                immediate_size: 0,
+            })),
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: &[],
+                zero_initialize_workgroup_memory: false, // kernels write before they read
+            },
+            cache: None,
+        });
+        match pollster::block_on(scope.pop()) {
+            None => Ok(Pipeline { number, pipeline, layout }),
+            Some(error) => Err(Error::Gpu {
+                what: format!("compiling {} {constants:?}", kernel.name),
+                reason: error.to_string(),
+            }),
+        }
+    }
+
+    fn module(
+        &self,
+        device: &wgpu::Device,
+        kernel: &'static Kernel,
+        constants: &[Constant],
+    ) -> wgpu::ShaderModule {
+        let descriptor = wgpu::ShaderModuleDescriptor {
+            label: Some(kernel.name),
+            source: wgpu::ShaderSource::Wgsl(kernel.specialised(constants)),
+        };
+        if self.checked {
+            return device.create_shader_module(descriptor);
+        }
+        // SAFETY: the kernels are our own. Their loops end, and they keep to their operands' bounds, which the ops check
+        // before every call; tests run them with the checks on as well.
+        unsafe { device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
+    }
+}
+
+/// Parameters at a moving offset, then operands to read, then the result.
+fn layout(device: &wgpu::Device, kernel: &Kernel) -> wgpu::BindGroupLayout {
+    let entry = |binding: usize, ty| wgpu::BindGroupLayoutEntry {
+        binding: binding as u32,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty,
+        count: None,
+    };
+    let storage = |read_only| wgpu::BindingType::Buffer {
+        ty: wgpu::BufferBindingType::Storage { read_only },
+        has_dynamic_offset: false,
+        min_binding_size: None,
+    };
+    let parameters = wgpu::BindingType::Buffer {
+        ty: wgpu::BufferBindingType::Uniform,
+        has_dynamic_offset: true,
+        min_binding_size: wgpu::BufferSize::new(kernel.params.size as u64),
+    };
+    let mut entries = vec![entry(0, parameters)];
+    entries.extend((1..=kernel.inputs).map(|i| entry(i, storage(true))));
+    entries.push(entry(kernel.inputs + 1, storage(false)));
+    device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+        label: Some(kernel.name),
+        entries: &entries,
+    })
+}
