@@ -2,6 +2,7 @@
 
 use super::{bf16, micro};
 use crate::isa::{Avx512Bf16, Isa, Precision};
+use crate::memory::Buffer;
 use rayon::prelude::*;
 
 /// A weight `[n, k]` in the layout of the register tile: panels of `columns` output channels, the last one filled up with
@@ -18,9 +19,9 @@ pub struct Packed {
 #[derive(Debug)]
 pub(crate) enum Panels {
     /// Each `[k, columns]`.
-    F32(Vec<f32>),
+    F32(Buffer<f32>),
     /// Each `[k / 2, columns]` pairs of neighbours along `k`.
-    Bf16(Avx512Bf16, Vec<u32>),
+    Bf16(Avx512Bf16, Buffer<u32>),
 }
 
 impl Packed {
@@ -69,8 +70,8 @@ impl Packed {
     #[must_use]
     pub fn bytes(&self) -> usize {
         match &self.panels {
-            Panels::F32(panels) => size_of_val(panels.as_slice()),
-            Panels::Bf16(_, panels) => size_of_val(panels.as_slice()),
+            Panels::F32(panels) => size_of_val(&**panels),
+            Panels::Bf16(_, panels) => size_of_val(&**panels),
         }
     }
 
@@ -88,13 +89,13 @@ impl Packed {
 }
 
 /// Panels of `columns` channels, each `[k, columns]`, of the elements `value(channel, p)`.
-fn fill<T: Copy + Default + Send>(
+fn fill<T: Copy + bytemuck::Zeroable + Send>(
     n: usize,
     k: usize,
     columns: usize,
     value: &(impl Fn(usize, usize) -> T + Sync),
-) -> Vec<T> {
-    let mut panels = vec![T::default(); n.div_ceil(columns) * columns * k];
+) -> Buffer<T> {
+    let mut panels = Buffer::zeroed(n.div_ceil(columns) * columns * k);
     panels.par_chunks_mut((columns * k).max(1)).enumerate().for_each(|(panel, out)| {
         let first = panel * columns;
         for j in 0..columns.min(n - first) {
