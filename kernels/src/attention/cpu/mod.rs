@@ -7,6 +7,7 @@
 
 mod panels;
 mod softmax;
+mod wide;
 
 use super::{Bias, Options, Shape, View};
 use crate::isa::{Isa, Precision};
@@ -16,7 +17,7 @@ use crate::matmul::cpu::micro::{self, Left, STRIDE};
 use crate::matmul::cpu::pack::transpose;
 use panels::{Head, Panels, gather};
 use rayon::prelude::*;
-use softmax::{online_softmax, scale};
+use softmax::{Running, online_softmax, scale};
 use std::ops::Range;
 
 pub use panels::scratch_len;
@@ -155,23 +156,25 @@ impl Task<'_> {
     fn block(&mut self, h: usize, head: &Head, row: usize, rows: usize, keys: Range<usize>, padded: usize) {
         self.scores(head, row, rows, &keys);
         let Call { isa, shape, options, .. } = self.call;
-        let State { out, max, sum, scores, .. } = &mut self.state;
+        let State { out, max, sum, scores, pairs, .. } = &mut self.state;
         if !options.is_plain() {
             for i in 0..rows {
                 let scores = &mut scores[i * STRIDE..][..keys.len()];
                 options.adjust(shape, scores, h, self.batch, self.first + row + i, keys.start);
             }
         }
-        let (max, sum) = (&mut max[row..row + rows], &mut sum[row..row + rows]);
-        online_softmax(
-            isa,
-            scores,
-            keys.len(),
-            max,
-            sum,
-            &mut out[row * padded..(row + rows) * padded],
-            padded,
-        );
+        let tile = row..row + rows;
+        let running = Running {
+            max: &mut max[tile.clone()],
+            sum: &mut sum[tile.clone()],
+            out: &mut out[tile.start * padded..tile.end * padded],
+            width: padded,
+        };
+        let pairs = match head {
+            Head::F32 { .. } => None,
+            Head::Bf16 { proof, .. } => Some((*proof, &mut pairs[..])),
+        };
+        online_softmax(isa, scores, keys.len(), running, pairs);
         self.add_values(head, row, rows, &keys, padded);
     }
 
@@ -213,9 +216,6 @@ impl Task<'_> {
                 }
             }
             Head::Bf16 { proof, values, .. } => {
-                for (scores, pairs) in scores.chunks(STRIDE).zip(pairs.chunks_mut(PAIR_STRIDE)).take(rows) {
-                    bf16::join_neighbours(*proof, &scores[..count], pairs);
-                }
                 let count = count.div_ceil(2);
                 for (c, panel) in values.chunks_exact(shape.keys.div_ceil(2) * columns).enumerate() {
                     let panel = &panel[keys.start / 2 * columns..][..count * columns];
