@@ -4,7 +4,7 @@ use super::super::{Shape, View};
 use crate::isa::{Avx512Bf16, Isa, Precision};
 use crate::matmul::cpu::bf16;
 use crate::matmul::cpu::micro;
-use crate::matmul::cpu::pack::{MOST_ROWS, transpose};
+use crate::matmul::cpu::pack::{MOST_ROWS, transpose, transpose_pairs};
 use crate::memory::prefetch;
 use rayon::prelude::*;
 
@@ -155,19 +155,15 @@ fn pack_key_pairs<'t>(
 ) {
     const HALF: usize = MOST_ROWS; // half a panel's columns at a time
     let (dim, pairs) = (shape.head_dim, shape.head_dim.div_ceil(2));
-    let mut columns = vec![0.0; dim * HALF + HALF];
-    let mut joined = vec![0; pairs * HALF];
-    for first in (0..shape.keys.next_multiple_of(bf16::COLUMNS)).step_by(HALF) {
-        let tokens = first.min(shape.keys)..(first + HALF).min(shape.keys);
+    let mut room = vec![0; pairs * HALF];
+    out[shape.keys / bf16::COLUMNS * bf16::COLUMNS * pairs..].fill(0);
+    for first in (0..shape.keys).step_by(HALF) {
+        let tokens = first..(first + HALF).min(shape.keys);
         let rows = gather(tokens.clone().map(&key));
         (tokens.end..(tokens.end + AHEAD).min(shape.keys)).for_each(|next| prefetch(key(next)));
-        columns.fill(0.0);
-        transpose(isa, &rows[..tokens.len()], dim, &mut columns, HALF);
-        bf16::join_rows(proof, dim, HALF, &columns, &mut joined);
         let at = first / bf16::COLUMNS * bf16::COLUMNS * pairs + first % bf16::COLUMNS;
-        for (p, row) in joined.chunks_exact(HALF).enumerate() {
-            out[at + p * bf16::COLUMNS..][..HALF].copy_from_slice(row);
-        }
+        let rows = &rows[..tokens.len()];
+        transpose_pairs(isa, proof, rows, dim, &mut room, &mut out[at..], bf16::COLUMNS);
     }
 }
 

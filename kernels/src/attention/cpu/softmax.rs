@@ -17,6 +17,8 @@ pub(super) struct Running<'a> {
     pub out: &'a mut [f32],
     /// Values of a row of `out`.
     pub width: usize,
+    /// What the scores are still to be multiplied by; above zero.
+    pub scale: f32,
 }
 
 /// Turns rows of scores, `STRIDE` apart, into weights relative to each row's running maximum, and shrinks the earlier sums
@@ -28,15 +30,16 @@ pub(super) fn online_softmax(
     running: Running,
     pairs: Option<(Avx512Bf16, &mut [u32])>,
 ) {
-    let Running { max, sum, out, width } = running;
+    let Running { max, sum, out, width, scale } = running;
+    let scale = scale * LOG2_E;
     match (isa, pairs) {
         #[cfg(target_arch = "x86_64")]
         (Isa::Avx512(token), pairs) => {
-            wide::online_softmax(token, scores, keys, [max, sum, out], width, pairs)
+            wide::online_softmax(token, scores, keys, [max, sum, out], width, scale, pairs)
         }
-        (_, None) => rows(isa, scores, keys, max, sum, out, width),
+        (_, None) => rows(isa, scores, keys, max, sum, out, width, scale),
         (_, Some((proof, pairs))) => {
-            rows(isa, scores, keys, max, sum, out, width);
+            rows(isa, scores, keys, max, sum, out, width, scale);
             for (scores, pairs) in scores.chunks(STRIDE).zip(pairs.chunks_mut(PAIR_STRIDE)).take(max.len()) {
                 bf16::join_neighbours(proof, &scores[..keys], pairs);
             }
@@ -52,6 +55,7 @@ multiversion!(
         sum: &mut [f32],
         out: &mut [f32],
         width: usize,
+        scale: f32,
     )
 );
 
@@ -63,15 +67,16 @@ fn rows_body<A: Arithmetic>(
     sum: &mut [f32],
     out: &mut [f32],
     width: usize,
+    scale: f32,
 ) {
     let rows = scores.chunks_mut(STRIDE).zip(out.chunks_exact_mut(width));
     for ((scores, out), (max, sum)) in rows.zip(max.iter_mut().zip(sum)) {
         let scores = &mut scores[..keys];
         let new = largest(scores, *max);
-        let base = base(new);
-        let weights = weigh::<A>(scores, base);
+        let base = base(new, scale);
+        let weights = weigh::<A>(scores, scale, base);
         if new != *max {
-            let shrink = exp2_with::<A>(*max * LOG2_E - base);
+            let shrink = exp2_with::<A>(*max * scale - base);
             *sum *= shrink;
             out.iter_mut().for_each(|o| *o *= shrink);
             *max = new;
@@ -82,8 +87,8 @@ fn rows_body<A: Arithmetic>(
 
 /// What is taken off the scores, in powers of two. A row that sees nothing yet keeps weights of 2^-inf = 0.
 #[inline(always)]
-pub(super) fn base(max: f32) -> f32 {
-    if max == f32::NEG_INFINITY { 0.0 } else { max * LOG2_E }
+pub(super) fn base(max: f32, scale: f32) -> f32 {
+    if max == f32::NEG_INFINITY { 0.0 } else { max * scale }
 }
 
 /// The largest of `scores` and `so_far`; NaN is passed over.
@@ -97,10 +102,10 @@ fn largest(scores: &[f32], so_far: f32) -> f32 {
     chunks.remainder().iter().chain(&lanes).fold(so_far, |m, &s| if s > m { s } else { m })
 }
 
-/// `scores = 2^(scores log2 e - base)`; returns their sum.
+/// `scores = 2^(scores scale - base)`; returns their sum.
 #[inline(always)]
-fn weigh<A: Arithmetic>(scores: &mut [f32], base: f32) -> f32 {
-    let weight = |s: f32| exp2_with::<A>(A::multiply_add(s, LOG2_E, -base));
+fn weigh<A: Arithmetic>(scores: &mut [f32], scale: f32, base: f32) -> f32 {
+    let weight = |s: f32| exp2_with::<A>(A::multiply_add(s, scale, -base));
     let mut lanes = [0f32; LANES];
     let mut chunks = scores.chunks_exact_mut(LANES);
     for chunk in &mut chunks {
@@ -119,10 +124,3 @@ fn weigh<A: Arithmetic>(scores: &mut [f32], base: f32) -> f32 {
 
 /// Independent partial results of a row: two vectors of the widest registers.
 const LANES: usize = 32;
-
-multiversion!(pub(super) fn scale = scale_body(values: &mut [f32], by: f32));
-
-#[inline(always)]
-fn scale_body(values: &mut [f32], by: f32) {
-    values.iter_mut().for_each(|v| *v *= by);
-}

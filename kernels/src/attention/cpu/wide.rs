@@ -8,7 +8,6 @@ use crate::math::{EXP2, EXP2_ROUGH, exp2_with};
 use crate::matmul::cpu::bf16::PAIR_STRIDE;
 use crate::matmul::cpu::micro::STRIDE;
 use std::arch::x86_64::*;
-use std::f32::consts::LOG2_E;
 
 /// Scores taken at a time.
 const STEP: usize = 32;
@@ -22,6 +21,7 @@ pub(super) fn online_softmax(
     keys: usize,
     [max, sum, out]: [&mut [f32]; 3],
     width: usize,
+    scale: f32,
     pairs: Option<(Avx512Bf16, &mut [u32])>,
 ) {
     let rows = max.len();
@@ -29,11 +29,11 @@ pub(super) fn online_softmax(
     assert!(rows == 0 || scores.len() >= rows * STRIDE);
     match pairs {
         // SAFETY: the token proves AVX-512; rows of scores are STRIDE long, a multiple of STEP.
-        None => unsafe { online_f32(scores, keys, max, sum, out, width) },
+        None => unsafe { online_f32(scores, keys, max, sum, out, width, scale) },
         Some((_, pairs)) => {
             assert!(pairs.len() >= rows * PAIR_STRIDE);
             // SAFETY: as above; the second proof is of BF16, and rows of pairs are PAIR_STRIDE long.
-            unsafe { online_bf16(scores, keys, max, sum, out, width, pairs) };
+            unsafe { online_bf16(scores, keys, max, sum, out, width, scale, pairs) };
         }
     }
 }
@@ -51,6 +51,7 @@ macro_rules! online {
             sum: &mut [f32],
             out: &mut [f32],
             width: usize,
+            scale: f32,
             $($pairs: &mut [u32],)?
         ) {
             for $i in 0..max.len() {
@@ -59,16 +60,16 @@ macro_rules! online {
                 unsafe {
                     hide_tail($row, keys);
                     let new = largest($row, keys, max[$i]);
-                    let base = base(new);
+                    let base = base(new, scale);
                     let mut sums = [_mm512_setzero_ps(); 2];
                     for $j in (0..keys).step_by(STEP) {
-                        let $two = [weight($row.add($j), base, &$polynomial), weight($row.add($j + 16), base, &$polynomial)];
+                        let $two = [weight($row.add($j), scale, base, &$polynomial), weight($row.add($j + 16), scale, base, &$polynomial)];
                         sums = [_mm512_add_ps(sums[0], $two[0]), _mm512_add_ps(sums[1], $two[1])];
                         $store
                     }
                     let weights = _mm512_reduce_add_ps(_mm512_add_ps(sums[0], sums[1]));
                     if new != max[$i] {
-                        let shrink = exp2_with::<Fused>(max[$i] * LOG2_E - base);
+                        let shrink = exp2_with::<Fused>(max[$i] * scale - base);
                         sum[$i] *= shrink;
                         out[$i * width..][..width].iter_mut().for_each(|o| *o *= shrink);
                         max[$i] = new;
@@ -120,16 +121,16 @@ unsafe fn largest(row: *const f32, keys: usize, so_far: f32) -> f32 {
     _mm512_reduce_max_ps(_mm512_max_ps(most[0], most[1]))
 }
 
-/// `2^(scores log2 e - base)` of 16 scores; 0 below what a number can hold, NaN for NaN.
+/// `2^(scores scale - base)` of 16 scores; 0 below what a number can hold, NaN for NaN.
 ///
 /// # Safety
 /// AVX-512 F must be present; `scores` must hold 16 values.
 #[target_feature(enable = "avx512f")]
 #[inline]
-unsafe fn weight(scores: *const f32, base: f32, polynomial: &[f32]) -> __m512 {
+unsafe fn weight(scores: *const f32, scale: f32, base: f32, polynomial: &[f32]) -> __m512 {
     // SAFETY: the caller vouches for the values.
     let scores = unsafe { _mm512_loadu_ps(scores) };
-    let x = _mm512_fmsub_ps(scores, _mm512_set1_ps(LOG2_E), _mm512_set1_ps(base));
+    let x = _mm512_fmsub_ps(scores, _mm512_set1_ps(scale), _mm512_set1_ps(base));
     let x = _mm512_max_ps(_mm512_set1_ps(ZERO), x); // the second operand again: NaN stays
     let n = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x);
     let r = _mm512_sub_ps(x, n);

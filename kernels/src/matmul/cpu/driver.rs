@@ -158,8 +158,8 @@ impl<'a> LeftBlock<'a> {
         match self {
             Self::F32(packed) => a.pack(isa, tile.start, tile.len(), first_k, k, &mut packed[at * k..]),
             Self::Bf16(proof, packed, room) => {
-                a.pack(isa, tile.start, tile.len(), first_k, k, room);
-                bf16::join_rows(*proof, k, tile.len(), room, &mut packed[at * k.div_ceil(2)..]);
+                let packed = &mut packed[at * k.div_ceil(2)..];
+                a.pack_pairs(isa, *proof, tile.start, tile.len(), first_k, k, room, packed);
             }
         }
     }

@@ -111,6 +111,24 @@ fn fill<T: Copy + bytemuck::Zeroable + Send>(
 pub(crate) trait LeftRows: Sync {
     /// Writes columns `first_k .. first_k + k` of rows `first .. first + rows` as `[k, rows]`.
     fn pack(&self, isa: Isa, first: usize, rows: usize, first_k: usize, k: usize, out: &mut [f32]);
+
+    /// As [`LeftRows::pack`], as pairs of neighbours along `k`: `[k / 2, rows]`. `room` has [`MOST_ROWS`] times `k` elements
+    /// and those of a vector twice.
+    #[allow(clippy::too_many_arguments)]
+    fn pack_pairs(
+        &self,
+        isa: Isa,
+        proof: Avx512Bf16,
+        first: usize,
+        rows: usize,
+        first_k: usize,
+        k: usize,
+        room: &mut [f32],
+        out: &mut [u32],
+    ) {
+        self.pack(isa, first, rows, first_k, k, room);
+        bf16::join_rows(proof, k, rows, room, out);
+    }
 }
 
 /// The rows of a row-major matrix.
@@ -127,6 +145,46 @@ impl LeftRows for MatrixRows<'_> {
         }
         transpose(isa, &slices[..rows], k, out, rows);
     }
+
+    fn pack_pairs(
+        &self,
+        isa: Isa,
+        proof: Avx512Bf16,
+        first: usize,
+        rows: usize,
+        first_k: usize,
+        k: usize,
+        room: &mut [f32],
+        out: &mut [u32],
+    ) {
+        let mut slices = [&[] as &[f32]; MOST_ROWS];
+        for (i, slice) in slices[..rows].iter_mut().enumerate() {
+            *slice = &self.values[(first + i) * self.stride + first_k..][..k];
+        }
+        transpose_pairs(isa, proof, &slices[..rows], k, bytemuck::cast_slice_mut(room), out, rows);
+    }
+}
+
+/// `out[p * stride + i]` is the pair of `from[i][2p]` and the value after it, for `k` values; as [`transpose`] otherwise. `room`
+/// holds the rows' pairs on the way.
+pub(crate) fn transpose_pairs(
+    isa: Isa,
+    proof: Avx512Bf16,
+    from: &[&[f32]],
+    k: usize,
+    room: &mut [u32],
+    out: &mut [u32],
+    stride: usize,
+) {
+    let pairs = k.div_ceil(2);
+    for (row, joined) in from.iter().zip(room.chunks_exact_mut(pairs.max(1))) {
+        bf16::join_neighbours(proof, &row[..k], joined);
+    }
+    let mut rows = [&[] as &[f32]; MOST_ROWS];
+    for (row, joined) in rows.iter_mut().zip(room.chunks_exact(pairs.max(1))).take(from.len()) {
+        *row = bytemuck::cast_slice(joined); // only moved, never computed with
+    }
+    transpose(isa, &rows[..from.len()], pairs, bytemuck::cast_slice_mut(out), stride);
 }
 
 /// Rows that [`transpose`] takes at most.
