@@ -44,6 +44,7 @@ macro_rules! online {
         /// The features must be present; `scores` must hold a row of `STRIDE` for each of `max`, `pairs` one of
         /// `PAIR_STRIDE`; `sum` must be as long as `max` and `out` hold `width` values for each.
         #[target_feature(enable = $features)]
+        #[allow(clippy::too_many_arguments)]
         unsafe fn $name(
             scores: &mut [f32],
             keys: usize,

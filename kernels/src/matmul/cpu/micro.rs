@@ -181,6 +181,7 @@ unsafe fn avx2<const ROWS: usize>(
         // SAFETY: the caller vouches for both operands; pointers advance inside them (or one past their end).
         unsafe {
             let (b0, b1) = (_mm256_loadu_ps(b), _mm256_loadu_ps(b.add(8)));
+            _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(AHEAD * 16).cast());
             for (i, sum) in sums.iter_mut().enumerate() {
                 let value = _mm256_broadcast_ss(&*a.add(i * row_step));
                 sum[0] = _mm256_fmadd_ps(value, b0, sum[0]);
