@@ -29,6 +29,7 @@ pub mod matmul;
 pub mod mean_rows;
 pub mod memory;
 pub mod parallel;
+pub mod peak;
 pub mod pool;
 pub mod resize;
 pub mod roi_align;
