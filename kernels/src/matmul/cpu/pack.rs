@@ -125,10 +125,7 @@ pub(crate) trait LeftRows: Sync {
         k: usize,
         room: &mut [f32],
         out: &mut [u32],
-    ) {
-        self.pack(isa, first, rows, first_k, k, room);
-        bf16::join_rows(proof, k, rows, room, out);
-    }
+    );
 }
 
 /// The rows of a row-major matrix.
