@@ -2,13 +2,14 @@
 //! machine can do, measured at the start of the same run.
 //!
 //! Names are `op/shape/type/device`. `SAM3I_THREADS` sets the threads, `SAM3I_ISA` the instruction set (every one if unset),
-//! `SAM3I_BENCH_DTYPE` the type (every one if unset).
+//! `SAM3I_BENCH_DTYPE` the type (every one if unset). `SAM3I_BENCH_CLOCK=processor` counts processor time instead of time:
+//! for one thread on a machine that others use too.
 
 mod peak;
 
 use criterion::{Criterion, Throughput};
 pub use peak::Peak;
-use sam3i_engine::{CpuOptions, DType, Device, Isa, Tensor};
+use sam3i_engine::{CpuOptions, DType, Device, Isa, Tensor, processor_time};
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,17 @@ pub fn sequence(len: usize) -> Vec<f32> {
             (state >> 8) as f32 / (1 << 23) as f32 - 1.0
         })
         .collect()
+}
+
+/// How long `f` takes, by the clock that was asked for.
+pub(crate) fn timed(f: impl FnOnce()) -> Duration {
+    let by_processor = std::env::var("SAM3I_BENCH_CLOCK").is_ok_and(|v| v == "processor");
+    let (start, spent) = (Instant::now(), processor_time().filter(|_| by_processor));
+    f();
+    match (spent, processor_time()) {
+        (Some(before), Some(after)) => after.saturating_sub(before) / u32::try_from(threads()).unwrap_or(1),
+        _ => start.elapsed(),
+    }
 }
 
 /// What an op does, in the unit that limits it.
@@ -105,11 +117,11 @@ impl Bench {
         });
         group.bench_function(&name, |b| {
             b.iter_custom(|times| {
-                let start = Instant::now();
-                for _ in 0..times {
-                    std::hint::black_box(f());
-                }
-                let spent = start.elapsed();
+                let spent = timed(|| {
+                    for _ in 0..times {
+                        std::hint::black_box(f());
+                    }
+                });
                 best.set(best.get().min(spent / u32::try_from(times).unwrap_or(u32::MAX)));
                 spent
             });

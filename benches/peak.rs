@@ -4,7 +4,7 @@ use crate::Work;
 use sam3i_engine::{DType, Isa};
 use sam3i_kernels::isa::Avx512Bf16;
 use sam3i_kernels::peak::{bf16_multiply_adds, multiply_adds};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Values of each of the two buffers that are streamed: far more than the caches hold.
 const STREAM: usize = 16 << 20;
@@ -52,9 +52,9 @@ impl Peak {
 /// The best of some runs of something that says how much it did.
 fn best_rate(mut run: impl FnMut() -> u64) -> f64 {
     let rate = |_| {
-        let start = Instant::now();
-        let done = run();
-        done as f64 / start.elapsed().as_secs_f64()
+        let mut done = 0;
+        let time = crate::timed(|| done = run());
+        done as f64 / time.as_secs_f64()
     };
     (0..RUNS).map(rate).fold(0.0, f64::max)
 }
