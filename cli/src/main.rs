@@ -15,6 +15,7 @@ mod files;
 mod inputs;
 mod inspect;
 mod journal;
+mod kernels;
 mod merge;
 mod model;
 mod outcome;
@@ -28,6 +29,7 @@ mod segment;
 mod synth;
 mod tags;
 mod terminal;
+mod verify;
 mod weight_type;
 
 use args::{Cli, Command};
@@ -61,6 +63,8 @@ fn run(command: &Command) -> anyhow::Result<Outcome> {
         Command::Inspect(args) => inspect::run(args),
         Command::Synth(args) => synth::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Verify(args) => return verify::run(args),
+        Command::Kernels(args) => return kernels::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Completions(args) => completions::run(args),
     };

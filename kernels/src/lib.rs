@@ -27,6 +27,7 @@ pub mod math;
 pub mod matmul;
 pub mod mean_rows;
 pub mod parallel;
+pub mod peak;
 pub mod pool;
 pub mod resize;
 pub mod roi_align;

@@ -2,6 +2,7 @@
 
 use super::prepared::{Form, Prepared};
 use super::{Activation, values};
+use crate::second::{Second, second};
 use crate::{Backend, Device, Error, Result, Tensor, trace};
 use sam3i_kernels::conv::{Shape, cpu, reference};
 use sam3i_kernels::matmul::cpu::Packed;
@@ -39,6 +40,18 @@ impl ConvWeight {
         };
         Ok(Self { shape, weight })
     }
+
+    /// `[out_channels, channels, kernel, kernel]`.
+    fn shape(&self) -> [usize; 4] {
+        let Shape { out_channels, channels, kernel, .. } = self.shape;
+        [out_channels, channels, kernel, kernel]
+    }
+
+    /// The same on the second device.
+    fn on(&self, second: &Second) -> Result<Self> {
+        let values = second.values(self.weight.source.as_deref())?;
+        Self::new(second.device(), self.shape(), self.shape.stride, self.shape.padding, values)
+    }
 }
 
 /// `activation(conv(x, w) + bias)`.
@@ -49,9 +62,14 @@ impl ConvWeight {
 /// # Errors
 /// [`Error::Shape`] (also where the kernel does not fit once), [`Error::DeviceMismatch`], [`Error::DType`].
 pub fn conv(x: &Tensor, w: &ConvWeight, bias: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
+    if let Some(second) = second("conv", x.device(), [x.shape(), &w.shape()]) {
+        return second.compare(conv(x, w, bias, activation), |on| {
+            conv(&on.tensor(x)?, &w.on(on)?, on.optional(bias)?.as_ref(), activation)
+        });
+    }
     let [height, width, channels] = x.dims()?;
     let shape = Shape { height, width, ..w.shape };
-    let weight_shape = [shape.out_channels, shape.channels, shape.kernel, shape.kernel];
+    let weight_shape = w.shape();
     let (out_height, out_width) = shape.out_size();
     if channels != shape.channels || out_height == 0 || out_width == 0 {
         return Err(Error::shape("conv", "map and kernel do not fit", [x.shape(), &weight_shape]));

@@ -2,6 +2,7 @@
 
 use super::prepared::{Form, Prepared};
 use super::{Activation, values};
+use crate::second::{Second, second};
 use crate::{Backend, Device, Error, Result, Tensor, trace};
 use sam3i_kernels::conv_transpose::cpu::PackedTaps;
 use sam3i_kernels::conv_transpose::{Shape, cpu, reference};
@@ -34,6 +35,12 @@ impl ConvTransposeWeight {
             weight: Prepared::new(device, w, device.precision(), pack, PackedTaps::bytes),
         })
     }
+
+    /// The same on the second device.
+    fn on(&self, second: &Second) -> Result<Self> {
+        let values = second.values(self.weight.source.as_deref())?;
+        Self::new(second.device(), self.channels, self.out_channels, values)
+    }
 }
 
 /// `activation(conv_transpose(x, w) + bias)`: every pixel becomes 2 x 2 of them.
@@ -49,6 +56,11 @@ pub fn conv_transpose_2x2(
     bias: &Tensor,
     activation: Activation,
 ) -> Result<Tensor> {
+    if let Some(second) = second("conv_transpose", x.device(), [x.shape(), &[w.channels, w.out_channels, 2, 2]]) {
+        return second.compare(conv_transpose_2x2(x, w, bias, activation), |on| {
+            conv_transpose_2x2(&on.tensor(x)?, &w.on(on)?, &on.tensor(bias)?, activation)
+        });
+    }
     let [height, width, channels] = x.dims()?;
     let weight_shape = [w.channels, w.out_channels, 2, 2];
     if channels != w.channels || bias.shape() != [w.out_channels] {

@@ -4,6 +4,7 @@
 //! shape of the result), else into a new tensor. To keep an operand, pass a clone: that costs no copy by itself.
 
 use super::{check_f32, overwrite, same_device};
+use crate::second::second;
 use crate::{Backend, Error, Result, Tensor, trace};
 use sam3i_kernels::elementwise::{Binary, Unary, cpu, flops, reference};
 
@@ -104,6 +105,10 @@ pub fn inverse_sigmoid(x: Tensor, eps: f32) -> Result<Tensor> {
 }
 
 fn unary(name: &'static str, op: Unary, x: Tensor) -> Result<Tensor> {
+    if let Some(second) = second(name, x.device(), [x.shape()]) {
+        let copy = second.tensor(&x)?;
+        return second.compare(unary(name, op, x), |_| unary(name, op, copy));
+    }
     let _trace = trace::op(name, flops(x.len()), [x.shape()]);
     overwrite(name, x, |backend, x, out| match backend {
         Backend::Reference => reference::unary(op, x, out),
@@ -112,6 +117,10 @@ fn unary(name: &'static str, op: Unary, x: Tensor) -> Result<Tensor> {
 }
 
 fn binary(name: &'static str, op: Binary, a: Tensor, b: &Tensor) -> Result<Tensor> {
+    if let Some(second) = second(name, a.device(), [a.shape(), b.shape()]) {
+        let copy = second.tensor(&a)?;
+        return second.compare(binary(name, op, a, b), |on| binary(name, op, copy, &on.tensor(b)?));
+    }
     same_device(name, &[&a, b])?;
     check_f32(name, &a)?;
     check_f32(name, b)?;

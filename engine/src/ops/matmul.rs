@@ -2,6 +2,7 @@
 
 use super::prepared::{Form, Prepared};
 use super::{Activation, same_device, values};
+use crate::second::{Second, second};
 use crate::{Backend, Device, Error, Result, Tensor, trace};
 use sam3i_kernels::isa::Precision;
 use sam3i_kernels::matmul::cpu::Packed;
@@ -62,6 +63,11 @@ impl Matrix {
     pub fn inputs(&self) -> usize {
         self.k
     }
+
+    /// The same on the second device.
+    fn on(&self, second: &Second) -> Result<Self> {
+        Self::new(second.device(), self.n, self.k, second.values(self.weight.source.as_deref())?)
+    }
 }
 
 /// What a linear layer does besides its product.
@@ -83,6 +89,13 @@ pub struct LinearOptions<'a> {
 /// # Errors
 /// [`Error::Shape`], [`Error::DeviceMismatch`], [`Error::DType`].
 pub fn linear(x: &Tensor, w: &Matrix, options: LinearOptions) -> Result<Tensor> {
+    if let Some(second) = second("linear", x.device(), [x.shape(), &[w.n, w.k]]) {
+        return second.compare(linear(x, w, options), |on| {
+            let (bias, residual) = (on.optional(options.bias)?, on.optional(options.residual)?);
+            let options = LinearOptions { bias: bias.as_ref(), residual: residual.as_ref(), ..options };
+            linear(&on.tensor(x)?, &w.on(on)?, options)
+        });
+    }
     let weight_shape = [w.n, w.k];
     if x.last_dim() != w.k || x.shape().is_empty() {
         let problem = format!("the last axis must have {} channels", w.k);
@@ -133,6 +146,10 @@ fn check_options(options: &LinearOptions, shape: &[usize], n: usize) -> Result<(
 /// # Errors
 /// [`Error::Shape`], [`Error::DeviceMismatch`], [`Error::DType`].
 pub fn matmul_transposed(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if let Some(second) = second("matmul", a.device(), [a.shape(), b.shape()]) {
+        let again = |on: &Second| matmul_transposed(&on.tensor(a)?, &on.tensor(b)?);
+        return second.compare(matmul_transposed(a, b), again);
+    }
     same_device("matmul", &[a, b])?;
     let shapes = [a.shape(), b.shape()];
     let ([m, k], [n, b_k]) = (a.dims()?, b.dims()?);

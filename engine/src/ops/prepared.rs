@@ -8,6 +8,8 @@ use sam3i_kernels::isa::Precision;
 pub(super) struct Prepared<P> {
     pub device: Device,
     pub form: Form<P>,
+    /// The values it was made from, if they were asked for (see `crate::second`).
+    pub source: Option<Vec<f32>>,
 }
 
 pub(super) enum Form<P> {
@@ -31,6 +33,7 @@ impl<P> Prepared<P> {
     where
         P: Send,
     {
+        let source = crate::trace::comparer().map(|_| values.clone());
         let form = match device.backend() {
             None => Form::Shapes,
             Some(Backend::Reference) => {
@@ -43,7 +46,7 @@ impl<P> Prepared<P> {
                 Form::Packed(Counted::new(packed, bytes, device.pool()))
             }
         };
-        Self { device: device.clone(), form }
+        Self { device: device.clone(), form, source }
     }
 
     /// Fails unless `operands` live where this weight does.

@@ -1,9 +1,11 @@
 //! Cases of softmax.
 
-use super::{Case, extreme_values};
+use super::{Case, extreme_values, sequence};
 use crate::compare::Tolerance;
+use crate::job::Job;
 use proptest::prelude::*;
 use sam3i_engine::{Device, Result, Tensor, ops};
+use sam3i_kernels::softmax::flops;
 
 /// Softmax of a `[rows, cols]` tensor.
 #[derive(Clone, Debug)]
@@ -28,4 +30,19 @@ pub fn any_softmax() -> impl Strategy<Value = Softmax> {
     (0usize..40, 0usize..300).prop_flat_map(|(rows, cols)| {
         extreme_values(rows * cols).prop_map(move |x| Softmax { shape: [rows, cols], x })
     })
+}
+
+/// The model has softmax inside attention; these are that softmax's sizes at 1008 pixels.
+pub fn published() -> Vec<Job> {
+    let job = |what, rows: usize, cols: usize| {
+        Job::new(what, flops(rows, cols), 2 * rows * cols, move |device| {
+            let x = Tensor::from_vec(device, &[rows, cols], sequence(rows * cols, 1))?;
+            Ok(Box::new(move || ops::softmax::softmax(&x)))
+        })
+    };
+    vec![
+        job("a window's scores, 16 heads [9216, 576]", 9216, 576),
+        job("a global head's scores [5184, 5184]", 5184, 5184),
+        job("text scores, 16 heads [512, 32]", 512, 32),
+    ]
 }

@@ -1,10 +1,12 @@
 //! Cases of the sine codes.
 
-use super::Case;
 use super::form::{EXTREMES, Form, any_form, seeded};
+use super::{Case, sequence};
 use crate::compare::{EXACT, Tolerance};
+use crate::job::Job;
 use proptest::prelude::*;
 use sam3i_engine::{Device, Result, Tensor, ops};
+use sam3i_kernels::sine::flops;
 
 /// The code of the positions of a map.
 #[derive(Clone, Debug)]
@@ -57,4 +59,20 @@ impl Case for SineCode {
 pub fn any_sine_code() -> impl Strategy<Value = SineCode> {
     (prop::collection::vec(0usize..9, 0..4), 0usize..70, any_form(), any::<u32>())
         .prop_map(|(shape, pairs, form, seed)| SineCode { shape, channels: 2 * pairs, form, seed })
+}
+
+/// Calls of the published model at 1008 pixels.
+pub fn published_position_map() -> Vec<Job> {
+    vec![Job::new("the neck's [72 * 72, 256]", 0, 72 * 72 * 256, |device| {
+        let device = device.clone();
+        Ok(Box::new(move || ops::sine::position_map(&device, 72, 72, 256)))
+    })]
+}
+
+/// Calls of the published model at 1008 pixels.
+pub fn published_sine_code() -> Vec<Job> {
+    vec![Job::new("a side of the decoder's boxes [200] to 128", flops(200 * 128), 200 * 129, |device| {
+        let numbers = Tensor::from_vec(device, &[200], sequence(200, 1))?;
+        Ok(Box::new(move || ops::sine::sine_code(&numbers, 128)))
+    })]
 }

@@ -1,6 +1,11 @@
-//! One list of cases per op: it drives the property test on every backend and the benches.
+//! One list of cases per op: it drives the property tests on every device, `sam3i kernels check` and `sam3i kernels bench`.
+//!
+//! A file per op holds its cases, their tolerance beside its reason, and its calls in the published model; [`list`] names
+//! them all.
 
 pub mod attention;
+pub mod checking;
+pub mod compare;
 pub mod concat;
 pub mod conv;
 pub mod copy;
@@ -9,15 +14,20 @@ pub mod embedding;
 pub mod form;
 pub mod grid_sample;
 pub mod group_norm;
+pub mod job;
 pub mod layer_norm;
+pub mod list;
 pub mod matmul;
 pub mod mean_rows;
+pub mod pass;
+pub mod peak;
 pub mod pool;
 pub mod resize;
 pub mod roi_align;
 pub mod rope;
 pub mod sine;
 pub mod softmax;
+pub mod variant;
 pub mod window;
 
 use crate::compare::{Tolerance, assert_close};
@@ -68,6 +78,17 @@ pub fn check<C: Case>(case: &C) {
 pub trait Bf16Case: Case {
     /// How far a result from operands rounded to bf16 may be from the reference; the reason stands beside it.
     fn bf16_tolerance(&self) -> Tolerance;
+}
+
+/// How far a sum of `k` products may be off whose operands, of up to 4, are rounded to bf16. Rounding one moves it by up
+/// to 2^-7, and so a product by up to 1/16: no sum can be off by more than `k` times that. A product of values spread over
+/// [-4, 4] is off by about 0.012 (one standard deviation), a sum by sqrt(k) times that; six deviations, and one product at
+/// its worst, for the tail of a few products is longer than that of many. It is 1 % of the result's own spread, so a pair
+/// in the wrong place shows.
+#[must_use]
+pub fn rounded_products(k: usize) -> Tolerance {
+    let (worst, k) = (1.0 / 16.0, k as f32);
+    Tolerance { absolute: (worst * k).min(0.012 * 6.0 * k.sqrt() + worst), relative: 1e-3 }
 }
 
 /// The CPU device in bf16, on one thread and on three; none where the processor has no such products.

@@ -1,10 +1,12 @@
 //! Cases of bilinear samples.
 
-use super::Case;
 use super::form::{Form, any_form, seeded};
+use super::{Case, sequence};
 use crate::compare::Tolerance;
+use crate::job::Job;
 use proptest::prelude::*;
 use sam3i_engine::{Device, Result, Tensor, ops};
+use sam3i_kernels::grid_sample::flops;
 
 /// Samples of a map at points.
 #[derive(Clone, Debug)]
@@ -37,4 +39,14 @@ pub fn any_grid_sample() -> impl Strategy<Value = GridSample> {
     let points = prop::collection::vec([coordinate.clone(), coordinate], 0..20);
     (0usize..16, 0usize..16, 0usize..40, points, any_form(), any::<u32>())
         .prop_map(|(h, w, c, points, form, seed)| GridSample { shape: [h, w, c], points, form, seed })
+}
+
+/// Calls of the published model at 1008 pixels.
+pub fn published() -> Vec<Job> {
+    let len = 72 * 72 * 256;
+    vec![Job::new("2 example points of [72, 72, 256]", flops(2 * 256), 10 * 256, move |device| {
+        let x = Tensor::from_vec(device, &[72, 72, 256], sequence(len, 1))?;
+        let points = Tensor::from_vec(device, &[2, 2], vec![10.3, 20.6, 50.1, 7.7])?;
+        Ok(Box::new(move || ops::grid_sample::grid_sample(&x, &points)))
+    })]
 }

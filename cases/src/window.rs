@@ -1,8 +1,9 @@
 //! Cases of the cut into windows and back.
 
-use super::Case;
 use super::form::{EXTREMES, Form, any_form, seeded};
+use super::{Case, sequence};
 use crate::compare::{EXACT, Tolerance};
+use crate::job::Job;
 use proptest::prelude::*;
 use sam3i_engine::{Device, Result, Tensor, ops};
 
@@ -76,4 +77,22 @@ pub fn any_merge() -> impl Strategy<Value = Merge> {
         form,
         seed,
     })
+}
+
+/// Calls of the published model at 1008 pixels.
+pub fn published_partition() -> Vec<Job> {
+    let len = 72 * 72 * 1024;
+    vec![Job::new("ViT [72, 72, 1024] to 9 windows", 0, 2 * len, move |device| {
+        let x = Tensor::from_vec(device, &[72, 72, 1024], sequence(len, 1))?;
+        Ok(Box::new(move || ops::window::partition(&x, 24)))
+    })]
+}
+
+/// Calls of the published model at 1008 pixels.
+pub fn published_merge() -> Vec<Job> {
+    let len = 72 * 72 * 1024;
+    vec![Job::new("ViT 9 windows [9, 576, 1024]", 0, 2 * len, move |device| {
+        let x = Tensor::from_vec(device, &[9, 576, 1024], sequence(len, 1))?;
+        Ok(Box::new(move || ops::window::merge(&x, 72, 72)))
+    })]
 }

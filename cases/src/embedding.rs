@@ -1,8 +1,9 @@
 //! Cases of the look-up of rows.
 
-use super::Case;
 use super::form::{EXTREMES, Form, any_form, seeded};
+use super::{Case, sequence};
 use crate::compare::{EXACT, Tolerance};
+use crate::job::Job;
 use proptest::prelude::*;
 use sam3i_engine::{Device, Result, Tensor, ops};
 
@@ -35,4 +36,12 @@ pub fn any_embedding() -> impl Strategy<Value = Embedding> {
         (prop::collection::vec(0..v as u32, 0..200), any_form(), any::<u32>())
             .prop_map(move |(ids, form, seed)| Embedding { shape: [v, c], ids, form, seed })
     })
+}
+
+/// Calls of the published model at 1008 pixels.
+pub fn published() -> Vec<Job> {
+    vec![Job::new("masks of 5 queries [200, 256]", 0, 2 * 5 * 256, |device| {
+        let table = Tensor::from_vec(device, &[200, 256], sequence(200 * 256, 1))?;
+        Ok(Box::new(move || ops::embedding::embedding(&table, &[17, 3, 120, 44, 8])))
+    })]
 }

@@ -1,11 +1,13 @@
 //! Cases of linear layers and of the product of two activations.
 
-use super::{Bf16Case, Case, values};
+use super::{Bf16Case, Case, rounded_products, sequence, values};
 use crate::compare::Tolerance;
+use crate::job::Job;
 use proptest::prelude::*;
 use sam3i_engine::ops::Activation;
 use sam3i_engine::ops::matmul::{LinearOptions, Matrix, linear, matmul_transposed};
 use sam3i_engine::{Device, Result, Tensor};
+use sam3i_kernels::matmul::flops;
 
 /// `activation(x wᵀ + bias) + residual`.
 #[derive(Clone, Debug)]
@@ -43,11 +45,9 @@ impl Case for Linear {
 }
 
 impl Bf16Case for Linear {
-    /// Each operand is rounded by up to 2^-8 of itself, so a product of two values spread over [-4, 4] is off by about
-    /// 0.012 (one standard deviation), a sum of `k` of them by sqrt(k) times that; six deviations. It is 1 % of the
-    /// result's own spread, so a pair in the wrong place shows.
+    /// Both operands of a product are rounded.
     fn bf16_tolerance(&self) -> Tolerance {
-        Tolerance { absolute: 0.012 * 6.0 * (self.sizes[1] as f32).sqrt(), relative: 1e-3 }
+        rounded_products(self.sizes[1])
     }
 }
 
@@ -88,4 +88,44 @@ impl Case for Product {
         let columns = Tensor::from_vec(device, &[k, m], self.0.x.clone())?;
         matmul_transposed(&columns.permute(&[1, 0])?, &Tensor::from_vec(device, &[n, k], self.0.w.clone())?)
     }
+}
+
+/// Calls of the published model at 1008 pixels.
+pub fn published_linear() -> Vec<Job> {
+    let job = |what, [m, k, n]: [usize; 3], activation, residual: bool| {
+        let elements = m * k + n * k + n + m * n * (1 + usize::from(residual));
+        Job::new(what, flops(m, n, k), elements, move |device| {
+            let x = Tensor::from_vec(device, &[m, k], sequence(m * k, 1))?;
+            let w = Matrix::new(device, n, k, sequence(n * k, 2))?;
+            let bias = Tensor::from_vec(device, &[n], sequence(n, 3))?;
+            let held = Tensor::from_vec(device, &[m, n], sequence(if residual { m * n } else { 0 }, 4));
+            let residual = if residual { Some(held?) } else { None };
+            Ok(Box::new(move || {
+                linear(&x, &w, LinearOptions { bias: Some(&bias), activation, residual: residual.as_ref() })
+            }))
+        })
+    };
+    vec![
+        job("ViT qkv [5184, 1024] x [3072, 1024]", [5184, 1024, 3072], Activation::None, false),
+        job("ViT mlp, GELU [5184, 1024] x [4736, 1024]", [5184, 1024, 4736], Activation::Gelu, false),
+        job("ViT mlp, residual [5184, 4736] x [1024, 4736]", [5184, 4736, 1024], Activation::None, true),
+        job("fusion ffn, ReLU [5184, 256] x [2048, 256]", [5184, 256, 2048], Activation::Relu, false),
+        job("text qkv [32, 1024] x [3072, 1024]", [32, 1024, 3072], Activation::None, false),
+        job("decoder projection [201, 256] x [256, 256]", [201, 256, 256], Activation::None, false),
+    ]
+}
+
+/// Calls of the published model at 1008 pixels.
+pub fn published_product() -> Vec<Job> {
+    let job = |what, [m, k, n]: [usize; 3]| {
+        Job::new(what, flops(m, n, k), m * k + n * k + m * n, move |device| {
+            let a = Tensor::from_vec(device, &[m, k], sequence(m * k, 1))?;
+            let b = Tensor::from_vec(device, &[n, k], sequence(n * k, 2))?;
+            Ok(Box::new(move || matmul_transposed(&a, &b)))
+        })
+    };
+    vec![
+        job("mask logits of 5 [82944, 256] x [5, 256]", [82_944, 256, 5]),
+        job("class logits [200, 256] x [1, 256]", [200, 256, 1]),
+    ]
 }

@@ -1,10 +1,12 @@
 //! Cases of rotary position encoding.
 
-use super::Case;
 use super::form::{Form, any_form, seeded};
+use super::{Case, sequence};
 use crate::compare::Tolerance;
+use crate::job::Job;
 use proptest::prelude::*;
 use sam3i_engine::{Device, Result, Tensor, ops};
+use sam3i_kernels::rope::{Params, flops};
 
 /// Rotation of `[b, n, 3 * heads * d]`.
 #[derive(Clone, Debug)]
@@ -48,4 +50,19 @@ pub fn any_rope() -> impl Strategy<Value = Rope> {
             seed,
         },
     )
+}
+
+/// Calls of the published model at 1008 pixels.
+pub fn published() -> Vec<Job> {
+    let job = |what, b: usize, n: usize| {
+        let (heads, width) = (16, 3072);
+        let params = Params { heads, head_dim: width / (3 * heads) };
+        // Thirds q and k are read and written; v is copied, for the operand is shared.
+        Job::new(what, flops(b * n, params), 2 * b * n * width, move |device| {
+            let qkv = Tensor::from_vec(device, &[b, n, width], sequence(b * n * width, 1))?;
+            let table = Tensor::from_vec(device, &[n, 32, 2], sequence(n * 64, 2))?;
+            Ok(Box::new(move || ops::rope::rope(qkv.clone(), &table, heads)))
+        })
+    };
+    vec![job("ViT window [9, 576, 3072]", 9, 576), job("ViT global [1, 5184, 3072]", 1, 5184)]
 }

@@ -1,10 +1,12 @@
 //! Cases of max pool.
 
-use super::Case;
 use super::form::{EXTREMES, Form, any_form, seeded};
+use super::{Case, sequence};
 use crate::compare::{EXACT, Tolerance};
+use crate::job::Job;
 use proptest::prelude::*;
 use sam3i_engine::{Device, Result, Tensor, ops};
+use sam3i_kernels::pool::flops;
 
 /// Max pool 2 x 2 of a map.
 #[derive(Clone, Debug)]
@@ -34,4 +36,13 @@ pub fn any_max_pool() -> impl Strategy<Value = MaxPool> {
         form,
         seed,
     })
+}
+
+/// Calls of the published model at 1008 pixels. Its fourth level is never used, so the model runs no max pool; this is its size.
+pub fn published() -> Vec<Job> {
+    let len = 72 * 72 * 256;
+    vec![Job::new("the unused fourth level [72, 72, 256]", flops(len / 4), len + len / 4, move |device| {
+        let x = Tensor::from_vec(device, &[72, 72, 256], sequence(len, 1))?;
+        Ok(Box::new(move || ops::pool::max_pool_2x2(&x)))
+    })]
 }

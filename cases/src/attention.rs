@@ -1,7 +1,8 @@
 //! Cases of attention.
 
-use super::{Bf16Case, Case, values};
+use super::{Bf16Case, Case, sequence, values};
 use crate::compare::Tolerance;
+use crate::job::Job;
 use proptest::prelude::*;
 use sam3i_engine::ops::attention::{AttentionOptions, Bias, attention};
 use sam3i_engine::{Device, Result, Tensor};
@@ -103,4 +104,25 @@ pub fn any_attention() -> impl Strategy<Value = Attention> {
             bias,
         })
     })
+}
+
+/// Calls of the published model at 1008 pixels.
+pub fn published() -> Vec<Job> {
+    let job = |what, [b, heads, d]: [usize; 3], queries: usize, keys: usize| {
+        let width = heads * d;
+        let flops = 4 * (b * heads * queries * keys * d) as u64;
+        Job::new(what, flops, 2 * b * width * (queries + keys), move |device| {
+            let q = Tensor::from_vec(device, &[b, queries, width], sequence(b * queries * width, 1))?;
+            let kv = Tensor::from_vec(device, &[b, keys, 2 * width], sequence(2 * b * keys * width, 2))?;
+            let (k, v) = (kv.narrow(2, 0, width)?, kv.narrow(2, width, width)?);
+            Ok(Box::new(move || attention(&q, &k, &v, AttentionOptions::heads(heads))))
+        })
+    };
+    vec![
+        job("ViT window: 9 x 576 tokens, 16 heads of 64", [9, 16, 64], 576, 576),
+        job("ViT global: 5184 tokens, 16 heads of 64", [1, 16, 64], 5184, 5184),
+        job("fusion self: 5184 tokens, 8 heads of 32", [1, 8, 32], 5184, 5184),
+        job("fusion cross: 5184 tokens to 33, 8 heads of 32", [1, 8, 32], 5184, 33),
+        job("decoder self: 201 queries, 8 heads of 32", [1, 8, 32], 201, 201),
+    ]
 }

@@ -1,11 +1,13 @@
 //! Cases of the functions of one element and of two.
 
-use super::Case;
 use super::form::{EXTREMES, Form, any_form, seeded};
+use super::{Case, sequence};
 use crate::compare::{EXACT, Tolerance};
+use crate::job::Job;
 use proptest::prelude::*;
 use sam3i_engine::ops::elementwise as ops;
 use sam3i_engine::{Device, Result, Tensor};
+use sam3i_kernels::elementwise::flops;
 
 /// A function of one element.
 #[derive(Clone, Copy, Debug)]
@@ -140,4 +142,37 @@ pub fn any_binary() -> impl Strategy<Value = Binary> {
             Binary { operator, shapes, forms: [a, b], shared, seed }
         },
     )
+}
+
+/// Calls of the published model at 1008 pixels.
+pub fn published_unary() -> Vec<Job> {
+    let job = |what, shape: [usize; 2], function: fn(Tensor) -> Result<Tensor>| {
+        let len = shape[0] * shape[1];
+        Job::new(what, flops(len), 2 * len, move |device| {
+            let x = Tensor::from_vec(device, &shape, sequence(len, 1))?;
+            Ok(Box::new(move || function(x.clone())))
+        })
+    };
+    vec![
+        job("GELU of [5184, 4736]", [5184, 4736], ops::gelu),
+        job("ReLU of [5184, 2048]", [5184, 2048], ops::relu),
+        job("sigmoid of the decoder's boxes [200, 4]", [200, 4], ops::sigmoid),
+    ]
+}
+
+/// Calls of the published model at 1008 pixels.
+pub fn published_binary() -> Vec<Job> {
+    let job = |what, rows: usize, c: usize, repeated: bool| {
+        let b_len = if repeated { c } else { rows * c };
+        Job::new(what, flops(rows * c), 2 * rows * c + b_len, move |device| {
+            let a = Tensor::from_vec(device, &[rows, c], sequence(rows * c, 1))?;
+            let b = Tensor::from_vec(device, &[b_len / c, c], sequence(b_len, 2))?;
+            Ok(Box::new(move || ops::add(a.clone(), &b)))
+        })
+    };
+    vec![
+        job("ViT residual [5184, 1024] + [5184, 1024]", 5184, 1024, false),
+        job("fusion positions [5184, 256] + [5184, 256]", 5184, 256, false),
+        job("a row to all [5184, 256] + [1, 256]", 5184, 256, true),
+    ]
 }

@@ -1,8 +1,9 @@
 //! Cases of concatenation.
 
-use super::Case;
 use super::form::{EXTREMES, Form, any_form, seeded};
+use super::{Case, sequence};
 use crate::compare::{EXACT, Tolerance};
+use crate::job::Job;
 use proptest::prelude::*;
 use sam3i_engine::{Device, Result, Tensor, ops};
 
@@ -46,4 +47,13 @@ pub fn any_concat() -> impl Strategy<Value = Concat> {
         };
         Concat { parts: parts.into_iter().map(with_extent).collect(), axis, seed }
     })
+}
+
+/// Calls of the published model at 1008 pixels.
+pub fn published() -> Vec<Job> {
+    vec![Job::new("prompt [32, 256] and [1, 256]", 0, 2 * 33 * 256, |device| {
+        let text = Tensor::from_vec(device, &[32, 256], sequence(32 * 256, 1))?;
+        let geometry = Tensor::from_vec(device, &[1, 256], sequence(256, 2))?;
+        Ok(Box::new(move || ops::concat::concat(&[&text, &geometry], 0)))
+    })]
 }

@@ -1,10 +1,12 @@
 //! Cases of group norm.
 
-use super::Case;
 use super::form::{Form, any_form, seeded};
+use super::{Case, sequence};
 use crate::compare::Tolerance;
+use crate::job::Job;
 use proptest::prelude::*;
 use sam3i_engine::{Device, Result, Tensor, ops};
+use sam3i_kernels::group_norm::flops;
 
 /// Group norm of a `[h, w, c]` map.
 #[derive(Clone, Debug)]
@@ -59,4 +61,17 @@ pub fn any_group_norm() -> impl Strategy<Value = GroupNorm> {
             shared,
             seed,
         })
+}
+
+/// Calls of the published model at 1008 pixels.
+pub fn published() -> Vec<Job> {
+    let job = |what, side: usize| {
+        let len = side * side * 256;
+        Job::new(what, flops(len), 2 * len, move |device| {
+            let x = Tensor::from_vec(device, &[side, side, 256], sequence(len, 1))?;
+            let gamma = Tensor::from_vec(device, &[256], sequence(256, 2))?;
+            Ok(Box::new(move || ops::group_norm::group_norm(x.clone(), 8, &gamma, &gamma, 1e-5, true)))
+        })
+    };
+    vec![job("pixel decoder [144, 144, 256]", 144), job("pixel decoder [288, 288, 256]", 288)]
 }

@@ -1,12 +1,14 @@
 //! Cases of convolution and transposed convolution.
 
-use super::{Bf16Case, Case, values};
+use super::{Bf16Case, Case, rounded_products, sequence, values};
 use crate::compare::Tolerance;
+use crate::job::Job;
 use proptest::prelude::*;
 use sam3i_engine::ops::Activation;
 use sam3i_engine::ops::conv::{ConvWeight, conv};
 use sam3i_engine::ops::conv_transpose::{ConvTransposeWeight, conv_transpose_2x2};
 use sam3i_engine::{Device, Result, Tensor};
+use sam3i_kernels::conv::Shape;
 
 /// A convolution.
 #[derive(Clone, Debug)]
@@ -36,12 +38,9 @@ impl Case for Conv {
 }
 
 impl Bf16Case for Conv {
-    /// Each operand is rounded by up to 2^-8 of itself, so a product of two values spread over [-4, 4] is off by about
-    /// 0.012 (one standard deviation), a sum of `k` of them by sqrt(k) times that; six deviations. It is 1 % of the
-    /// result's own spread, so a pair in the wrong place shows.
+    /// Both operands of a product are rounded.
     fn bf16_tolerance(&self) -> Tolerance {
-        let k = self.kernel[1] * self.kernel[1] * self.map[2];
-        Tolerance { absolute: 0.012 * 6.0 * (k as f32).sqrt(), relative: 1e-3 }
+        rounded_products(self.kernel[1] * self.kernel[1] * self.map[2])
     }
 }
 
@@ -86,7 +85,7 @@ impl Case for ConvTranspose {
 impl Bf16Case for ConvTranspose {
     /// As for a convolution, with a sum over the channels.
     fn bf16_tolerance(&self) -> Tolerance {
-        Tolerance { absolute: 0.012 * 6.0 * (self.0.map[2] as f32).sqrt(), relative: 1e-3 }
+        rounded_products(self.0.map[2])
     }
 }
 
@@ -97,4 +96,51 @@ pub fn any_conv_transpose() -> impl Strategy<Value = ConvTranspose> {
         (values(h * w * c), values(4 * c * out), values(out))
             .prop_map(move |(x, w, bias)| ConvTranspose(Conv { map, kernel: [out, 2, 2, 0], x, w, bias }))
     })
+}
+
+/// Calls of the published model at 1008 pixels.
+pub fn published_conv() -> Vec<Job> {
+    let job = |what, [h, w, c]: [usize; 3], [out, side, step, border]: [usize; 4]| {
+        let shape = Shape {
+            height: h,
+            width: w,
+            channels: c,
+            out_channels: out,
+            kernel: side,
+            stride: step,
+            padding: border,
+        };
+        let (out_h, out_w) = shape.out_size();
+        let elements = h * w * c + out * c * side * side + out_h * out_w * out;
+        Job::new(what, shape.flops(), elements, move |device| {
+            let weight = sequence(out * c * side * side, 2);
+            let weight = ConvWeight::new(device, [out, c, side, side], step, border, weight)?;
+            let bias = Tensor::from_vec(device, &[out], sequence(out, 3))?;
+            let x = Tensor::from_vec(device, &[h, w, c], sequence(h * w * c, 1))?;
+            Ok(Box::new(move || conv(&x, &weight, Some(&bias), Activation::None)))
+        })
+    };
+    vec![
+        job("patches 14 x 14 of [1008, 1008, 3]", [1008, 1008, 3], [1024, 14, 14, 0]),
+        job("neck 3 x 3 of [72, 72, 256]", [72, 72, 256], [256, 3, 1, 1]),
+        job("neck 3 x 3 of [288, 288, 256]", [288, 288, 256], [256, 3, 1, 1]),
+        job("neck 1 x 1 of [72, 72, 1024]", [72, 72, 1024], [256, 1, 1, 0]),
+    ]
+}
+
+/// Calls of the published model at 1008 pixels.
+pub fn published_conv_transpose() -> Vec<Job> {
+    let job = |what, [h, w, c]: [usize; 3], out: usize| {
+        let elements = h * w * c + 4 * c * out + 4 * h * w * out;
+        Job::new(what, 8 * (h * w * c * out) as u64, elements, move |device| {
+            let weight = ConvTransposeWeight::new(device, c, out, sequence(4 * c * out, 2))?;
+            let bias = Tensor::from_vec(device, &[out], sequence(out, 3))?;
+            let x = Tensor::from_vec(device, &[h, w, c], sequence(h * w * c, 1))?;
+            Ok(Box::new(move || conv_transpose_2x2(&x, &weight, &bias, Activation::Gelu)))
+        })
+    };
+    vec![
+        job("neck [72, 72, 1024] to 512 channels", [72, 72, 1024], 512),
+        job("neck [144, 144, 512] to 256 channels", [144, 144, 512], 256),
+    ]
 }

@@ -1,10 +1,12 @@
 //! Cases of doubling and of bilinear resampling.
 
-use super::Case;
 use super::form::{EXTREMES, Form, any_form, seeded};
+use super::{Case, sequence};
 use crate::compare::{EXACT, Tolerance};
+use crate::job::Job;
 use proptest::prelude::*;
 use sam3i_engine::{Device, Result, Tensor, ops::resize};
+use sam3i_kernels::resize::bilinear_flops;
 
 /// A map doubled, alone or added to a finer one.
 #[derive(Clone, Debug)]
@@ -99,4 +101,41 @@ pub fn any_bilinear() -> impl Strategy<Value = Bilinear> {
             form,
             seed,
         })
+}
+
+/// Calls of the published model at 1008 pixels.
+pub fn published_bilinear() -> Vec<Job> {
+    let (from, [h, w]) = (288, [427, 640]);
+    let plane = move |device: &Device| Tensor::from_vec(device, &[1, from, from], sequence(from * from, 1));
+    let flops = bilinear_flops(h * w);
+    let whole = Job::new("a mask's logits [1, 288, 288] to 427 x 640", flops, from * from + h * w, {
+        move |device| {
+            let x = plane(device)?;
+            Ok(Box::new(move || resize::bilinear(&x, h, w)))
+        }
+    });
+    let bits = Job::new("a mask's bits [1, 288, 288] to 427 x 640", flops, from * from + h * w / 4, {
+        move |device| {
+            let x = plane(device)?;
+            let nothing = Tensor::zeros(device, &[0])?;
+            Ok(Box::new(move || resize::bilinear_threshold(&x, h, w, 0.0).map(|_| nothing.clone())))
+        }
+    });
+    vec![whole, bits]
+}
+
+/// Calls of the published model at 1008 pixels.
+pub fn published_nearest() -> Vec<Job> {
+    let job = |what, side: usize| {
+        let coarse = side * side * 256;
+        Job::new(what, 4 * coarse as u64, 9 * coarse, move |device| {
+            let x = Tensor::from_vec(device, &[side, side, 256], sequence(coarse, 1))?;
+            let fine = Tensor::from_vec(device, &[2 * side, 2 * side, 256], sequence(4 * coarse, 2))?;
+            Ok(Box::new(move || resize::add_nearest_2x(fine.clone(), &x)))
+        })
+    };
+    vec![
+        job("pixel decoder [144, 144, 256] + [72, 72, 256]", 72),
+        job("pixel decoder [288, 288, 256] + [144, 144, 256]", 144),
+    ]
 }

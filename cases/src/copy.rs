@@ -1,8 +1,9 @@
 //! Cases of the copy of strided views.
 
-use super::Case;
 use super::form::{EXTREMES, seeded};
+use super::{Case, sequence};
 use crate::compare::{EXACT, Tolerance};
+use crate::job::Job;
 use proptest::prelude::*;
 use sam3i_engine::{Device, Result, Tensor, ops};
 
@@ -58,4 +59,13 @@ pub fn any_copy() -> impl Strategy<Value = Copy> {
             seed,
         })
     })
+}
+
+/// Calls of the published model at 1008 pixels.
+pub fn published() -> Vec<Job> {
+    let len = 5184 * 1024;
+    vec![Job::new("tokens and channels swapped [1024, 5184]", 0, 2 * len, move |device| {
+        let x = Tensor::from_vec(device, &[5184, 1024], sequence(len, 1))?.permute(&[1, 0])?;
+        Ok(Box::new(move || ops::copy::contiguous(&x)))
+    })]
 }

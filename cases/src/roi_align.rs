@@ -1,10 +1,12 @@
 //! Cases of RoI align.
 
-use super::Case;
 use super::form::{Form, any_form, seeded};
+use super::{Case, sequence};
 use crate::compare::Tolerance;
+use crate::job::Job;
 use proptest::prelude::*;
 use sam3i_engine::{Device, Result, Tensor, ops};
+use sam3i_kernels::roi_align::flops;
 
 /// Boxes of a map averaged into bins.
 #[derive(Clone, Debug)]
@@ -40,4 +42,16 @@ pub fn any_roi_align() -> impl Strategy<Value = RoiAlign> {
     let boxes = prop::collection::vec(corners, 0..4);
     (1usize..20, 1usize..20, 0usize..40, boxes, size, any_form(), any::<u32>())
         .prop_map(|(h, w, c, boxes, size, form, seed)| RoiAlign { shape: [h, w, c], boxes, size, form, seed })
+}
+
+/// Calls of the published model at 1008 pixels.
+pub fn published() -> Vec<Job> {
+    let len = 72 * 72 * 256;
+    let boxes = vec![8.0, 10.5, 40.0, 30.0, 30.0, 2.0, 70.0, 60.0];
+    let flops = flops(2 * 7 * 7 * 256);
+    vec![Job::new("2 example boxes of [72, 72, 256]", flops, len + 8 + 2 * 49 * 256, move |device| {
+        let x = Tensor::from_vec(device, &[72, 72, 256], sequence(len, 1))?;
+        let boxes = Tensor::from_vec(device, &[2, 4], boxes.clone())?;
+        Ok(Box::new(move || ops::roi_align::roi_align(&x, &boxes, 7)))
+    })]
 }

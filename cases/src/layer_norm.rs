@@ -1,10 +1,12 @@
 //! Cases of layer norm.
 
-use super::Case;
 use super::form::{Form, any_form, seeded};
+use super::{Case, sequence};
 use crate::compare::Tolerance;
+use crate::job::Job;
 use proptest::prelude::*;
 use sam3i_engine::{Device, Result, Tensor, ops};
+use sam3i_kernels::layer_norm::flops;
 
 /// Layer norm of a `[rows, c]` tensor.
 #[derive(Clone, Debug)]
@@ -51,4 +53,20 @@ pub fn any_layer_norm() -> impl Strategy<Value = LayerNorm> {
             seed,
         },
     )
+}
+
+/// Calls of the published model at 1008 pixels.
+pub fn published() -> Vec<Job> {
+    let job = |what, rows: usize, c: usize| {
+        Job::new(what, flops(rows, c), 2 * rows * c, move |device| {
+            let x = Tensor::from_vec(device, &[rows, c], sequence(rows * c, 1))?;
+            let gamma = Tensor::from_vec(device, &[c], sequence(c, 2))?;
+            Ok(Box::new(move || ops::layer_norm::layer_norm(&x, &gamma, &gamma, 1e-5)))
+        })
+    };
+    vec![
+        job("ViT [5184, 1024]", 5184, 1024),
+        job("fusion [5184, 256]", 5184, 256),
+        job("decoder [201, 256]", 201, 256),
+    ]
 }

@@ -1,10 +1,12 @@
 //! Cases of the mean of rows.
 
-use super::Case;
 use super::form::{Form, any_form, seeded};
+use super::{Case, sequence};
 use crate::compare::{EXACT, Tolerance};
+use crate::job::Job;
 use proptest::prelude::*;
 use sam3i_engine::{Device, Result, Tensor, ops};
+use sam3i_kernels::mean_rows::flops;
 
 /// The mean of some rows.
 #[derive(Clone, Debug)]
@@ -41,4 +43,12 @@ pub fn any_mean_rows() -> impl Strategy<Value = MeanRows> {
         form,
         seed,
     })
+}
+
+/// Calls of the published model at 1008 pixels.
+pub fn published() -> Vec<Job> {
+    vec![Job::new("the prompt [33, 256]", flops(33, 256), 34 * 256, |device| {
+        let x = Tensor::from_vec(device, &[33, 256], sequence(33 * 256, 1))?;
+        Ok(Box::new(move || ops::mean_rows::mean_rows(&x, &[true; 33])))
+    })]
 }
