@@ -17,6 +17,7 @@ pub mod synth;
 mod tensor_list;
 pub mod text;
 mod vit;
+pub mod watch;
 mod weights;
 
 pub use checkpoint::Checkpoint;

@@ -16,10 +16,12 @@ use crate::segmentation::{SegmentOptions, Segmentation, Timings, instances};
 use crate::text::encoder::{TextAdapters, TextEncoder};
 use crate::text::{Tokenizer, Tokens};
 use crate::vit::Trunk;
+use crate::watch::{Stage, Step, Steps, unwatched};
 use crate::weights::{Recorder, Source, Weights};
 use crate::{Error, Result};
 use sam3i_engine::{Device, Tensor, ops, trace};
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -147,6 +149,13 @@ pub fn required_tensors(
     Ok(tensors)
 }
 
+/// A prompt, taken apart.
+struct Question<'a> {
+    tokens: &'a Tokens,
+    geometry: &'a Geometry,
+    level: Level,
+}
+
 /// What is loaded at once.
 struct Parts {
     trunk: Trunk,
@@ -239,6 +248,20 @@ impl Model {
     /// # Errors
     /// [`Error::Engine`] if the device fails.
     pub fn encode_image(&self, picture: &ImageView, mode: ResizeMode) -> Result<ImageEmbedding> {
+        self.encode_image_watched(picture, mode, unwatched)
+    }
+
+    /// [`Model::encode_image`], with `watch` told of each step before it is taken. `Break` stops the work; the model can be
+    /// used on.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] after `Break`; as [`Model::encode_image`].
+    pub fn encode_image_watched(
+        &self,
+        picture: &ImageView,
+        mode: ResizeMode,
+        watch: impl Fn(Step) -> ControlFlow<()>,
+    ) -> Result<ImageEmbedding> {
         let start = Instant::now();
         let side = self.config().image_size;
         let resized = resize(picture, side, side, mode)?;
@@ -247,7 +270,8 @@ impl Model {
         let preprocess = start.elapsed();
 
         let start = Instant::now();
-        let features_hwc = self.trunk.forward(&pixels_hwc)?;
+        let steps = Steps::new(&watch, Stage::Image, self.config().vit.depth);
+        let features_hwc = self.trunk.forward(&pixels_hwc, &steps)?;
         let pyramid = self.neck.forward(&features_hwc)?;
         let encode = start.elapsed();
         Ok(ImageEmbedding { pyramid, width: picture.width(), height: picture.height(), preprocess, encode })
@@ -265,6 +289,22 @@ impl Model {
         prompt: &Prompt,
         options: &SegmentOptions,
     ) -> Result<Segmentation> {
+        self.segment_watched(image, prompt, options, unwatched)
+    }
+
+    /// [`Model::segment`], with `watch` told of each step before it is taken. `Break` stops the work; the model can be used
+    /// on.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] after `Break`; as [`Model::segment`].
+    pub fn segment_watched(
+        &self,
+        image: &ImageEmbedding,
+        prompt: &Prompt,
+        options: &SegmentOptions,
+        watch: impl Fn(Step) -> ControlFlow<()>,
+    ) -> Result<Segmentation> {
+        let config = self.config();
         let geometry = prompt.geometry(image.width, image.height)?;
         let (caption, level) = match &prompt.text {
             Some(text) => (text.as_str(), prompt.level),
@@ -274,17 +314,21 @@ impl Model {
         let mut timings = Timings::default();
 
         let start = Instant::now();
-        let text_nc = self.encode_text(&tokens, level)?;
+        let steps = Steps::new(&watch, Stage::Text, config.text.layers);
+        let text_nc = self.encode_text(&tokens, level, &steps)?;
         timings.text = start.elapsed();
 
         let start = Instant::now();
-        let grounded = self.ground(image, text_nc, &tokens, &geometry, level)?;
+        let steps = Steps::new(&watch, Stage::Grounding, config.enc_layers + config.dec_layers);
+        let question = Question { tokens: &tokens, geometry: &geometry, level };
+        let grounded = self.ground(image, text_nc, question, &steps)?;
         timings.grounding = start.elapsed();
 
         let start = Instant::now();
         let kept = options.keep(&grounded.scores);
         let logits = self.masks(image, &grounded, &kept, level)?;
-        let instances = instances(&grounded, &kept, logits.as_ref(), [image.width, image.height], options)?;
+        let (size, steps) = ([image.width, image.height], Steps::new(&watch, Stage::Masks, kept.len()));
+        let instances = instances(&grounded, &kept, logits.as_ref(), size, options, &steps)?;
         timings.masks = start.elapsed();
 
         let presence = grounded.presence;
@@ -299,7 +343,7 @@ impl Model {
     }
 
     /// The features of a tokenised sentence, `[ctx, d]`; kept for the next time.
-    fn encode_text(&self, tokens: &Tokens, level: Level) -> Result<Tensor> {
+    fn encode_text(&self, tokens: &Tokens, level: Level, steps: &Steps) -> Result<Tensor> {
         let key = (tokens.ids.clone(), level);
         let cache = || self.text_cache.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(features) = cache().get(&key).filter(|_| !trace::wants_tensors()) {
@@ -312,7 +356,7 @@ impl Model {
             let level = if self.checkpoint.adapters().text { level } else { Level::Concept };
             TextAdapters::load(&w, self.config(), level)
         })?;
-        let features = encoder.forward(&tokens.ids, &adapters)?;
+        let features = encoder.forward(&tokens.ids, &adapters, steps)?;
         let mut cache = cache();
         if cache.len() >= TEXT_CACHE {
             cache.clear();
@@ -326,9 +370,8 @@ impl Model {
         &self,
         image: &ImageEmbedding,
         text_nc: Tensor,
-        tokens: &Tokens,
-        geometry: &Geometry,
-        level: Level,
+        Question { tokens, geometry, level }: Question,
+        steps: &Steps,
     ) -> Result<Grounded> {
         let pyramid = &image.pyramid;
         let geometry_nc = self.geometry.forward(geometry, pyramid)?;
@@ -340,10 +383,10 @@ impl Model {
 
         let [h, w, d] = pyramid.coarse_hwc.dims()?;
         let image_nc = pyramid.coarse_hwc.reshape(&[h * w, d])?;
-        let fused_nc = self.fusion.forward(&image_nc, &pyramid.position_nc, &prompt, level)?;
+        let fused_nc = self.fusion.forward(&image_nc, &pyramid.position_nc, &prompt, level, steps)?;
         let memory =
             Memory { image_nc: &fused_nc, position_nc: &pyramid.position_nc, prompt: &prompt, level };
-        let decoded = self.decoder.forward(memory)?;
+        let decoded = self.decoder.forward(memory, steps)?;
         let logits = self.scoring.forward(&decoded.queries_qc, &prompt)?;
         trace::tap("out.pred_logits", &logits);
         trace::tap("out.presence_logit", &decoded.presence);
