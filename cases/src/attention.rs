@@ -1,6 +1,6 @@
 //! Cases of attention.
 
-use super::{Bf16Case, Case, sequence, values};
+use super::{Bf16Case, Case, F16Case, sequence, values};
 use crate::compare::Tolerance;
 use crate::job::Job;
 use proptest::prelude::*;
@@ -76,6 +76,13 @@ impl Bf16Case for Attention {
     /// share of a weight. Weights times values of up to 4 make 0.28, and rounding of weights and values 0.03.
     fn bf16_tolerance(&self) -> Tolerance {
         Tolerance { absolute: 0.31, relative: 0.0 }
+    }
+}
+
+impl F16Case for Attention {
+    /// It has no weights.
+    fn f16_tolerance(&self) -> Tolerance {
+        self.gpu_tolerance()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Cases of convolution and transposed convolution.
 
-use super::{Bf16Case, Case, rounded_products, sequence, values};
+use super::{Bf16Case, Case, F16Case, rounded_products, sequence, values};
 use crate::compare::Tolerance;
 use crate::job::Job;
 use proptest::prelude::*;
@@ -41,6 +41,17 @@ impl Bf16Case for Conv {
     /// Both operands of a product are rounded.
     fn bf16_tolerance(&self) -> Tolerance {
         rounded_products(self.kernel[1] * self.kernel[1] * self.map[2])
+    }
+}
+
+impl F16Case for Conv {
+    /// A weight of up to 4 is rounded to f16 by up to 2^-11 of itself, 3e-4 (one standard deviation) in a product of two values
+    /// spread over [-4, 4]; a sum of `k` of them by sqrt(k) times 1.5e-3; six deviations.
+    fn f16_tolerance(&self) -> Tolerance {
+        Tolerance {
+            absolute: 1.5e-3 * 6.0 * ((self.kernel[1] * self.kernel[1] * self.map[2]) as f32).sqrt(),
+            relative: 1e-4,
+        }
     }
 }
 
@@ -86,6 +97,14 @@ impl Bf16Case for ConvTranspose {
     /// As for a convolution, with a sum over the channels.
     fn bf16_tolerance(&self) -> Tolerance {
         rounded_products(self.0.map[2])
+    }
+}
+
+impl F16Case for ConvTranspose {
+    /// A weight of up to 4 is rounded to f16 by up to 2^-11 of itself, 3e-4 (one standard deviation) in a product of two values
+    /// spread over [-4, 4]; a sum of `k` of them by sqrt(k) times 1.5e-3; six deviations.
+    fn f16_tolerance(&self) -> Tolerance {
+        Tolerance { absolute: 1.5e-3 * 6.0 * (self.0.map[2] as f32).sqrt(), relative: 1e-4 }
     }
 }
 

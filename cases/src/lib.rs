@@ -12,6 +12,7 @@ pub mod copy;
 pub mod elementwise;
 pub mod embedding;
 pub mod form;
+pub mod gpu;
 pub mod grid_sample;
 pub mod group_norm;
 pub mod job;
@@ -41,6 +42,11 @@ pub trait Case: Debug {
     /// How far a fast kernel may be from the reference; the reason stands beside it.
     const TOLERANCE: Tolerance;
 
+    /// How far a GPU may be, where that is further; the reason stands beside it.
+    fn gpu_tolerance(&self) -> Tolerance {
+        Self::TOLERANCE
+    }
+
     /// Puts the operands on `device` and runs the op there.
     ///
     /// # Errors
@@ -68,10 +74,36 @@ pub fn check<C: Case>(case: &C) {
         let actual = case.run(device).expect("the device runs");
         assert_close(&format!("{case:?} on {device}"), &actual, &expected, C::TOLERANCE);
     }
+    check_gpu(case, gpu::devices(), C::gpu_tolerance);
     match case.run(&Device::shapes_only()) {
         Ok(shape) => assert_eq!(shape.shape(), expected.shape(), "{case:?} on the shape-only device"),
         Err(error) => assert!(matches!(error, Error::NoValues { .. }), "{case:?}: {error}"),
     }
+}
+
+/// Runs a case on these GPUs and on the reference, with the same tame operands, and compares.
+fn check_gpu<C: Case>(case: &C, devices: &[Device], tolerance: impl Fn(&C) -> Tolerance) {
+    if devices.is_empty() {
+        return;
+    }
+    form::tamely(|| {
+        let expected = case.run(&Device::reference()).expect("the reference runs");
+        for device in devices {
+            let actual = case.run(device).unwrap_or_else(|e| panic!("{case:?} on {device}: {e}"));
+            assert_close(&format!("{case:?} on {device}"), &actual, &expected, tolerance(case));
+        }
+    });
+}
+
+/// A case of an op whose weights a GPU may keep in f16.
+pub trait F16Case: Case {
+    /// How far a result from weights rounded to f16 may be from the reference; the reason stands beside it.
+    fn f16_tolerance(&self) -> Tolerance;
+}
+
+/// Runs a case with f16 weights on the GPUs, and compares.
+pub fn check_f16<C: F16Case>(case: &C) {
+    check_gpu(case, gpu::f16_devices(), C::f16_tolerance);
 }
 
 /// A case of an op that also computes in bf16.
@@ -115,7 +147,8 @@ pub fn check_bf16<C: Bf16Case>(case: &C) {
 
 /// Asserts that a case is refused on every device, with a message that contains `words`.
 pub fn check_refused<C: Case>(case: &C, words: &str) {
-    for device in cpu_devices().iter().chain([&Device::reference(), &Device::shapes_only()]) {
+    let others = [&Device::reference(), &Device::shapes_only()];
+    for device in cpu_devices().iter().chain(others).chain(gpu::devices()) {
         let message = case.run(device).expect_err("the op refuses this").to_string();
         assert!(message.contains(words), "{message}");
     }

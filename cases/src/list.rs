@@ -1,6 +1,6 @@
 //! Every op, with its cases and its calls in the published model.
 
-use crate::checking::{Checked, Plan, check, check_bf16};
+use crate::checking::{Checked, Plan, check, check_rounded};
 use crate::job::Job;
 use crate::variant::CpuForm::{self, PerSet, PerSetAndBf16, Single};
 use crate::{
@@ -20,10 +20,29 @@ pub struct Op {
     pub formula: &'static str,
     /// How its CPU kernel is made.
     pub cpu: CpuForm,
-    /// Whether every device gives the reference's bits: it copies, chooses, or rounds once.
-    pub exact: bool,
+    /// Where it gives the reference's bits.
+    pub exact: Exact,
     check: fn(&Device, Plan) -> Checked,
     published: fn() -> Vec<Job>,
+}
+
+/// Where an op gives the reference's bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exact {
+    /// On every device: it copies, chooses, or rounds once.
+    Everywhere,
+    /// On the CPU, which computes it as the reference does.
+    OnHost,
+    /// Nowhere.
+    No,
+}
+
+impl Exact {
+    /// Whether it does on a device.
+    #[must_use]
+    pub fn on(self, device: &Device) -> bool {
+        self == Self::Everywhere || (self == Self::OnHost && device.name() != "gpu")
+    }
 }
 
 impl Op {
@@ -53,8 +72,8 @@ pub const OPS: &[Op] = &[
         traced: &["attention"],
         formula: "softmax(q kT / sqrt(d) + bias) v",
         cpu: PerSetAndBf16,
-        exact: false,
-        check: |device, plan| check_bf16(attention::any_attention(), device, plan),
+        exact: Exact::No,
+        check: |device, plan| check_rounded(attention::any_attention(), device, plan),
         published: attention::published,
     },
     Op {
@@ -62,7 +81,7 @@ pub const OPS: &[Op] = &[
         traced: &["add", "sub", "mul"],
         formula: "a + b, a - b, a b with broadcasting",
         cpu: PerSet,
-        exact: true,
+        exact: Exact::Everywhere,
         check: |device, plan| check(elementwise::any_binary(), device, plan),
         published: elementwise::published_binary,
     },
@@ -71,7 +90,7 @@ pub const OPS: &[Op] = &[
         traced: &["bilinear", "bilinear_threshold"],
         formula: "planes at another size, or where they are above a threshold",
         cpu: PerSet,
-        exact: true,
+        exact: Exact::OnHost,
         check: |device, plan| check(resize::any_bilinear(), device, plan),
         published: resize::published_bilinear,
     },
@@ -80,7 +99,7 @@ pub const OPS: &[Op] = &[
         traced: &["concat"],
         formula: "tensors one after the other",
         cpu: Single,
-        exact: true,
+        exact: Exact::Everywhere,
         check: |device, plan| check(concat::any_concat(), device, plan),
         published: concat::published,
     },
@@ -89,8 +108,8 @@ pub const OPS: &[Op] = &[
         traced: &["conv"],
         formula: "activation(conv(x, w) + bias)",
         cpu: PerSetAndBf16,
-        exact: false,
-        check: |device, plan| check_bf16(conv::any_conv(), device, plan),
+        exact: Exact::No,
+        check: |device, plan| check_rounded(conv::any_conv(), device, plan),
         published: conv::published_conv,
     },
     Op {
@@ -98,8 +117,8 @@ pub const OPS: &[Op] = &[
         traced: &["conv_transpose"],
         formula: "activation(conv_transpose_2x2(x, w) + bias)",
         cpu: PerSetAndBf16,
-        exact: false,
-        check: |device, plan| check_bf16(conv::any_conv_transpose(), device, plan),
+        exact: Exact::No,
+        check: |device, plan| check_rounded(conv::any_conv_transpose(), device, plan),
         published: conv::published_conv_transpose,
     },
     Op {
@@ -107,7 +126,7 @@ pub const OPS: &[Op] = &[
         traced: &["copy"],
         formula: "a strided view made contiguous",
         cpu: Single,
-        exact: true,
+        exact: Exact::Everywhere,
         check: |device, plan| check(copy::any_copy(), device, plan),
         published: copy::published,
     },
@@ -116,7 +135,7 @@ pub const OPS: &[Op] = &[
         traced: &["embedding"],
         formula: "rows of a table by number",
         cpu: Single,
-        exact: true,
+        exact: Exact::Everywhere,
         check: |device, plan| check(embedding::any_embedding(), device, plan),
         published: embedding::published,
     },
@@ -125,7 +144,7 @@ pub const OPS: &[Op] = &[
         traced: &["grid_sample"],
         formula: "bilinear samples of a map at points",
         cpu: PerSet,
-        exact: false,
+        exact: Exact::No,
         check: |device, plan| check(grid_sample::any_grid_sample(), device, plan),
         published: grid_sample::published,
     },
@@ -134,7 +153,7 @@ pub const OPS: &[Op] = &[
         traced: &["group_norm"],
         formula: "relu((x - mean) / sqrt(variance + eps) gamma + beta) by group",
         cpu: PerSet,
-        exact: false,
+        exact: Exact::No,
         check: |device, plan| check(group_norm::any_group_norm(), device, plan),
         published: group_norm::published,
     },
@@ -143,7 +162,7 @@ pub const OPS: &[Op] = &[
         traced: &["layer_norm"],
         formula: "(x - mean) / sqrt(variance + eps) gamma + beta by row",
         cpu: PerSet,
-        exact: false,
+        exact: Exact::No,
         check: |device, plan| check(layer_norm::any_layer_norm(), device, plan),
         published: layer_norm::published,
     },
@@ -152,8 +171,8 @@ pub const OPS: &[Op] = &[
         traced: &["linear"],
         formula: "activation(x wT + bias) + residual",
         cpu: PerSetAndBf16,
-        exact: false,
-        check: |device, plan| check_bf16(matmul::any_linear(), device, plan),
+        exact: Exact::No,
+        check: |device, plan| check_rounded(matmul::any_linear(), device, plan),
         published: matmul::published_linear,
     },
     Op {
@@ -161,7 +180,7 @@ pub const OPS: &[Op] = &[
         traced: &["matmul"],
         formula: "a bT of two activations, in f32",
         cpu: PerSet,
-        exact: false,
+        exact: Exact::No,
         check: |device, plan| check(matmul::any_linear().prop_map(matmul::Product), device, plan),
         published: matmul::published_product,
     },
@@ -170,7 +189,7 @@ pub const OPS: &[Op] = &[
         traced: &["max_pool_2x2"],
         formula: "the maximum of each 2 x 2 square",
         cpu: PerSet,
-        exact: true,
+        exact: Exact::Everywhere,
         check: |device, plan| check(pool::any_max_pool(), device, plan),
         published: pool::published,
     },
@@ -179,7 +198,7 @@ pub const OPS: &[Op] = &[
         traced: &["mean_rows"],
         formula: "the mean of the rows that count",
         cpu: PerSet,
-        exact: true,
+        exact: Exact::OnHost,
         check: |device, plan| check(mean_rows::any_mean_rows(), device, plan),
         published: mean_rows::published,
     },
@@ -188,7 +207,7 @@ pub const OPS: &[Op] = &[
         traced: &["merge"],
         formula: "windows put together to a map",
         cpu: Single,
-        exact: true,
+        exact: Exact::Everywhere,
         check: |device, plan| check(window::any_merge(), device, plan),
         published: window::published_merge,
     },
@@ -197,7 +216,7 @@ pub const OPS: &[Op] = &[
         traced: &["nearest_2x", "add_nearest_2x"],
         formula: "every pixel doubled, alone or added to a finer map",
         cpu: PerSet,
-        exact: true,
+        exact: Exact::Everywhere,
         check: |device, plan| check(resize::any_nearest(), device, plan),
         published: resize::published_nearest,
     },
@@ -206,7 +225,7 @@ pub const OPS: &[Op] = &[
         traced: &["partition"],
         formula: "a map cut into windows",
         cpu: Single,
-        exact: true,
+        exact: Exact::Everywhere,
         check: |device, plan| check(window::any_partition(), device, plan),
         published: window::published_partition,
     },
@@ -215,7 +234,7 @@ pub const OPS: &[Op] = &[
         traced: &["position_map"],
         formula: "sine codes of the positions of a map",
         cpu: Single,
-        exact: true,
+        exact: Exact::OnHost,
         check: |device, plan| check(sine::any_position_map(), device, plan),
         published: sine::published_position_map,
     },
@@ -224,7 +243,7 @@ pub const OPS: &[Op] = &[
         traced: &["roi_align"],
         formula: "boxes of a map averaged into bins",
         cpu: PerSet,
-        exact: false,
+        exact: Exact::No,
         check: |device, plan| check(roi_align::any_roi_align(), device, plan),
         published: roi_align::published,
     },
@@ -233,7 +252,7 @@ pub const OPS: &[Op] = &[
         traced: &["rope"],
         formula: "pairs of q and k rotated by their position's angles",
         cpu: PerSet,
-        exact: false,
+        exact: Exact::No,
         check: |device, plan| check(rope::any_rope(), device, plan),
         published: rope::published,
     },
@@ -242,7 +261,7 @@ pub const OPS: &[Op] = &[
         traced: &["sine_code"],
         formula: "sine codes of numbers",
         cpu: Single,
-        exact: true,
+        exact: Exact::OnHost,
         check: |device, plan| check(sine::any_sine_code(), device, plan),
         published: sine::published_sine_code,
     },
@@ -251,7 +270,7 @@ pub const OPS: &[Op] = &[
         traced: &["softmax"],
         formula: "exp(x - max) / sum(exp(x - max)) by row",
         cpu: PerSet,
-        exact: false,
+        exact: Exact::No,
         check: |device, plan| check(softmax::any_softmax(), device, plan),
         published: softmax::published,
     },
@@ -260,7 +279,7 @@ pub const OPS: &[Op] = &[
         traced: &["relu", "gelu", "sigmoid", "scale_add", "clamp", "signed_log2", "inverse_sigmoid"],
         formula: "functions of one element",
         cpu: PerSet,
-        exact: false,
+        exact: Exact::No,
         check: |device, plan| check(elementwise::any_unary(), device, plan),
         published: elementwise::published_unary,
     },

@@ -1,6 +1,6 @@
 //! Cases of linear layers and of the product of two activations.
 
-use super::{Bf16Case, Case, rounded_products, sequence, values};
+use super::{Bf16Case, Case, F16Case, rounded_products, sequence, values};
 use crate::compare::Tolerance;
 use crate::job::Job;
 use proptest::prelude::*;
@@ -48,6 +48,14 @@ impl Bf16Case for Linear {
     /// Both operands of a product are rounded.
     fn bf16_tolerance(&self) -> Tolerance {
         rounded_products(self.sizes[1])
+    }
+}
+
+impl F16Case for Linear {
+    /// A weight of up to 4 is rounded to f16 by up to 2^-11 of itself, 3e-4 (one standard deviation) in a product of two values
+    /// spread over [-4, 4]; a sum of `k` of them by sqrt(k) times 1.5e-3; six deviations.
+    fn f16_tolerance(&self) -> Tolerance {
+        Tolerance { absolute: 1.5e-3 * 6.0 * (self.sizes[1] as f32).sqrt(), relative: 1e-4 }
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Judged {
 const F32: f32 = 2e-5;
 /// In bf16 each operand is rounded by up to 2^-9 of itself, and six deviations are a hundredth and more of a sum's size.
 const BF16: f32 = 3e-2;
+/// In f16 weights are rounded by up to 2^-12 of themselves, an eighth of that.
+const F16: f32 = 4e-3;
 
 /// Judges an op. Values may be off by `tolerance` times the size of their row (the last axis) and of all values together.
 ///
@@ -27,10 +29,12 @@ const BF16: f32 = 3e-2;
 /// Those of reading the tensors.
 pub fn judge(compared: &Compared) -> sam3i_engine::Result<Judged> {
     let (actual, expected) = (compared.actual.to_vec()?, compared.expected.to_vec()?);
-    let exact = find(compared.op).is_some_and(|op| op.exact);
-    let tolerance = match compared.actual.device().dtype() {
+    let device = compared.actual.device();
+    let exact = find(compared.op).is_some_and(|op| op.exact.on(device));
+    let tolerance = match device.dtype() {
         _ if exact => 0.0,
         DType::F32 => F32,
+        DType::F16 => F16,
         _ => BF16,
     };
     let columns = compared.expected.last_dim().max(1);

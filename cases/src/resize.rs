@@ -82,6 +82,13 @@ impl Case for Bilinear {
     /// The order of the arithmetic is part of the contract.
     const TOLERANCE: Tolerance = EXACT;
 
+    /// Compilers for GPUs may fuse products and sums, which moves where a pixel lies by an ulp of up to 80 pixels (4e-6) and
+    /// its value, of up to 4, by as much each way. A mask has to be the same bit for bit: no random value is that near
+    /// to its threshold.
+    fn gpu_tolerance(&self) -> Tolerance {
+        if self.threshold.is_some() { EXACT } else { Tolerance { absolute: 4e-5, relative: 0.0 } }
+    }
+
     fn run(&self, device: &Device) -> Result<Tensor> {
         let (planes, [h, w]) = (self.planes(device)?, self.to);
         let Some(threshold) = self.threshold else { return resize::bilinear(&planes, h, w) };

@@ -1,6 +1,9 @@
 //! The forms in which this machine can run an op.
 
 use sam3i_engine::{Backend, CpuOptions, DType, Device, Isa, Result};
+#[cfg(feature = "gpu")]
+use sam3i_engine::{Error, gpu::GpuOptions};
+use std::collections::BTreeMap;
 
 /// A device that runs one form of every op.
 pub struct Variant {
@@ -10,7 +13,7 @@ pub struct Variant {
     pub device: Device,
 }
 
-/// Every variant this machine has, the reference first; CPU variants with so many threads (one a core if `None`).
+/// Every host variant this machine has, the reference first; CPU variants with so many threads (one a core if `None`).
 ///
 /// # Errors
 /// [`sam3i_engine::Error::Threads`] if threads cannot be started.
@@ -29,6 +32,35 @@ pub fn variants(threads: Option<usize>) -> Result<Vec<Variant>> {
         found.push(Variant { name: "cpu-bf16".to_owned(), device });
     }
     Ok(found)
+}
+
+/// The GPU's variants, with f32 and with f16 weights, running these WGSL texts in place of our kernels of that name; none
+/// if this machine or this build has no GPU.
+///
+/// # Errors
+/// [`sam3i_engine::Error::Gpu`] if it does not start, or no kernel has such a name.
+#[cfg(feature = "gpu")]
+pub fn gpu_variants(overrides: &BTreeMap<String, String>) -> Result<Vec<Variant>> {
+    let mut found = Vec::new();
+    for (name, dtype) in [("gpu", DType::F32), ("gpu-f16", DType::F16)] {
+        let mut options = GpuOptions::default().dtype(dtype);
+        options.overrides.clone_from(overrides);
+        match Device::gpu(&options) {
+            Ok(device) => found.push(Variant { name: name.to_owned(), device }),
+            Err(Error::NoGpu { .. }) => return Ok(found),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+/// None: this build has no GPU device.
+///
+/// # Errors
+/// Never.
+#[cfg(not(feature = "gpu"))]
+pub fn gpu_variants(_: &BTreeMap<String, String>) -> Result<Vec<Variant>> {
+    Ok(Vec::new())
 }
 
 /// How the CPU kernel of an op is made.
@@ -54,6 +86,12 @@ impl CpuForm {
             (Some(Backend::Cpu(isa)), _) => format!("cpu-{isa}"),
             _ => device.name().to_owned(),
         }
+    }
+
+    /// Whether it has products whose operands or weights may be rounded.
+    #[must_use]
+    pub fn has_products(self) -> bool {
+        self == Self::PerSetAndBf16
     }
 
     /// All its forms on the processor this was compiled for.

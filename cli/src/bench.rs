@@ -2,11 +2,10 @@
 
 use crate::device::{Chosen, DeviceArgs};
 use crate::devices::kilobytes;
-use crate::inputs::Input;
 use crate::model::ModelArgs;
-use crate::output::ModelReport;
 use crate::profile::{OpLine, Profile, Stage, milliseconds, rate, table};
 use crate::prompts::level_parser;
+use crate::report::ModelReport;
 use crate::terminal::{self, Messages, grouped, print};
 use anyhow::{Context, Result, ensure};
 use sam3i::checkpoint::FileDType;
@@ -121,7 +120,7 @@ fn synthetic(config: &Path, messages: Messages) -> Result<Scratch> {
 impl Args {
     fn picture(&self) -> Result<Picture> {
         if let Some(path) = &self.image {
-            return Input(path).read(&DecodeOptions::default());
+            return Ok(Picture::open(path, &DecodeOptions::default())?);
         }
         let [width, height] = PICTURE;
         let pixel = |i: usize| [(i % width) as u8, (i / width) as u8, (i % 251) as u8];

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// A place where tensors live. Cheap to clone; two clones are the same device.
 ///
-/// Tensors of different devices do not mix. The GPU gets its own kind here when it lands; ops choose their kernel
+/// Tensors of different devices do not mix. Ops hand themselves to the GPU where the device is one, else choose their kernel
 /// by [`Device::backend`].
 #[derive(Clone)]
 pub struct Device(Arc<Inner>);
@@ -20,8 +20,15 @@ struct Inner {
 
 enum Kind {
     Reference,
-    Cpu { isa: Isa, precision: Precision, threads: usize, pool: rayon::ThreadPool },
+    Cpu {
+        isa: Isa,
+        precision: Precision,
+        threads: usize,
+        pool: rayon::ThreadPool,
+    },
     Shapes,
+    #[cfg(feature = "gpu")]
+    Gpu(crate::gpu::Gpu),
 }
 
 /// The kernels that run on a host device.
@@ -113,9 +120,13 @@ impl Device {
         matches!(isa, Isa::Avx512(_)) && Avx512Bf16::detect().is_some()
     }
 
-    /// The type its products are computed in.
+    /// The type its products are computed in; of a GPU, the type their weights are stored in.
     #[must_use]
     pub fn dtype(&self) -> DType {
+        #[cfg(feature = "gpu")]
+        if let Some(gpu) = self.as_gpu() {
+            return gpu.dtype();
+        }
         match self.precision() {
             Precision::Bf16(_) => DType::Bf16,
             _ => DType::F32,
@@ -125,8 +136,44 @@ impl Device {
     pub(crate) fn precision(&self) -> Precision {
         match self.0.kind {
             Kind::Cpu { precision, .. } => precision,
-            Kind::Reference | Kind::Shapes => Precision::F32,
+            _ => Precision::F32,
         }
+    }
+
+    /// A GPU.
+    ///
+    /// # Errors
+    /// [`Error::NoGpu`] if there is none such, [`Error::GpuDType`] for bf16 weights, [`Error::Gpu`] if it does not start.
+    #[cfg(feature = "gpu")]
+    pub fn gpu(options: &crate::gpu::GpuOptions) -> Result<Self> {
+        Ok(Self::new(Kind::Gpu(crate::gpu::Gpu::start(options)?)))
+    }
+
+    /// What is known of its adapter, if it is a GPU.
+    #[cfg(feature = "gpu")]
+    #[must_use]
+    pub fn gpu_facts(&self) -> Option<&crate::gpu::AdapterFacts> {
+        self.as_gpu().map(crate::gpu::Gpu::facts)
+    }
+
+    #[cfg(feature = "gpu")]
+    pub(crate) fn as_gpu(&self) -> Option<&crate::gpu::Gpu> {
+        match &self.0.kind {
+            Kind::Gpu(gpu) => Some(gpu),
+            _ => None,
+        }
+    }
+
+    /// Waits until it has done everything it was asked for; only a GPU has ever anything left to do.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`], [`Error::GpuLost`].
+    pub fn finish(&self) -> Result<()> {
+        #[cfg(feature = "gpu")]
+        if let Some(gpu) = self.as_gpu() {
+            return gpu.finish();
+        }
+        Ok(())
     }
 
     /// A device whose tensors have shapes and no values: for walking a model's structure without its weights.
@@ -135,13 +182,13 @@ impl Device {
         Self::new(Kind::Shapes)
     }
 
-    /// The host kernels of this device; `None` for the shape-only device.
+    /// The host kernels of this device; `None` for the shape-only device and for a GPU.
     #[must_use]
     pub fn backend(&self) -> Option<Backend> {
         match &self.0.kind {
             Kind::Reference => Some(Backend::Reference),
             Kind::Cpu { isa, .. } => Some(Backend::Cpu(*isa)),
-            Kind::Shapes => None,
+            _ => None,
         }
     }
 
@@ -151,13 +198,15 @@ impl Device {
         matches!(self.0.kind, Kind::Shapes)
     }
 
-    /// A short name: `reference`, `cpu`, `shapes`.
+    /// A short name: `reference`, `cpu`, `gpu`, `shapes`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self.0.kind {
             Kind::Reference => "reference",
             Kind::Cpu { .. } => "cpu",
             Kind::Shapes => "shapes",
+            #[cfg(feature = "gpu")]
+            Kind::Gpu(_) => "gpu",
         }
     }
 
@@ -166,18 +215,26 @@ impl Device {
     pub fn threads(&self) -> usize {
         match self.0.kind {
             Kind::Cpu { threads, .. } => threads,
-            Kind::Reference | Kind::Shapes => 1,
+            _ => 1,
         }
     }
 
     /// The tensor memory in use on this device.
     #[must_use]
     pub fn memory(&self) -> MemoryUse {
+        #[cfg(feature = "gpu")]
+        if let Some(gpu) = self.as_gpu() {
+            return gpu.memory();
+        }
         self.0.pool.usage()
     }
 
     /// Gives memory that is kept for reuse back to the system.
     pub fn trim(&self) {
+        #[cfg(feature = "gpu")]
+        if let Some(gpu) = self.as_gpu() {
+            gpu.trim();
+        }
         self.0.pool.trim();
     }
 
@@ -208,6 +265,8 @@ impl fmt::Display for Device {
             Kind::Cpu { isa, threads, .. } => {
                 write!(f, "cpu ({isa}, {threads} thread{})", if *threads == 1 { "" } else { "s" })
             }
+            #[cfg(feature = "gpu")]
+            Kind::Gpu(gpu) => write!(f, "gpu ({}, {})", gpu.facts().name, gpu.facts().interface),
             _ => f.write_str(self.name()),
         }
     }

@@ -65,6 +65,51 @@ pub enum Error {
         /// The system's reason.
         reason: String,
     },
+    /// There is no such GPU.
+    #[error(
+        "this machine does not have {wanted} (found: {found}); use the CPU, or see which there are with `sam3i devices`"
+    )]
+    NoGpu {
+        /// What was asked for.
+        wanted: String,
+        /// What there is.
+        found: String,
+    },
+    /// A GPU does not store weights in a type.
+    #[error("the GPU device stores weights as f32 or f16, not as {dtype}; use one of them")]
+    GpuDType {
+        /// The type asked for.
+        dtype: DType,
+    },
+    /// The GPU, or its driver, refused something.
+    #[error("the GPU failed at {what}: {reason}; try the CPU")]
+    Gpu {
+        /// What it was doing.
+        what: String,
+        /// The driver's words.
+        reason: String,
+    },
+    /// The GPU is gone: reset by its driver, unplugged, or out of memory.
+    #[error("the GPU was lost ({reason}; last it was asked for {last}); start again, or use the CPU")]
+    GpuLost {
+        /// The driver's words.
+        reason: String,
+        /// The kernel that was recorded last.
+        last: &'static str,
+    },
+    /// There is not enough GPU memory.
+    #[error(
+        "{} MiB more do not fit into the GPU's memory ({} MiB in use; {bound}); close what else uses it, or use the CPU",
+        wanted >> 20, live >> 20
+    )]
+    GpuMemory {
+        /// Bytes asked for.
+        wanted: u64,
+        /// Bytes in use.
+        live: u64,
+        /// What bounds it.
+        bound: String,
+    },
     /// A weight file could not be read or written.
     #[error(transparent)]
     Weights(#[from] crate::weights::WeightsError),

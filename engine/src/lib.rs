@@ -6,6 +6,7 @@
 mod device;
 mod dtype;
 mod error;
+pub mod gpu;
 mod memory;
 pub mod ops;
 mod second;
@@ -17,6 +18,6 @@ pub use device::{Backend, CpuOptions, Device};
 pub use dtype::DType;
 pub use error::{Error, Result};
 pub use memory::MemoryUse;
-pub use second::Compared;
 pub use sam3i_kernels::isa::{ISA_VARIABLE, Isa};
+pub use second::Compared;
 pub use tensor::Tensor;

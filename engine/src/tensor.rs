@@ -23,7 +23,21 @@ enum Storage {
     F32(HostBuffer),
     Half(DType, Counted<Vec<u16>>),
     Shapes(DType),
+    #[cfg(feature = "gpu")]
+    Gpu(OnGpu),
 }
+
+/// Values on a GPU.
+#[cfg(feature = "gpu")]
+struct OnGpu {
+    buffer: crate::gpu::Buffer,
+    /// The same values, where they are few and came from the host: some ops plan with them.
+    host: Option<Vec<f32>>,
+}
+
+/// Values that are kept beside their copy on a GPU, at most.
+#[cfg(feature = "gpu")]
+const MOST_KEPT: usize = 1024;
 
 /// Row-major strides of a shape.
 fn row_major(shape: &[usize]) -> Vec<usize> {
@@ -54,7 +68,29 @@ impl Tensor {
         if device.is_shapes_only() {
             return Ok(Self::shape_only(device, shape, DType::F32));
         }
+        #[cfg(feature = "gpu")]
+        if let Some(gpu) = device.as_gpu() {
+            let buffer = gpu.upload(&values)?;
+            let host = (values.len() <= MOST_KEPT).then_some(values);
+            return Ok(Self::with_storage(Storage::Gpu(OnGpu { buffer, host }), device, shape));
+        }
         Ok(Self::with_storage(Storage::F32(device.pool().adopt(values)), device, shape))
+    }
+
+    /// A tensor of what a kernel wrote, row-major.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn from_gpu(device: &Device, shape: &[usize], buffer: crate::gpu::Buffer) -> Self {
+        Self::with_storage(Storage::Gpu(OnGpu { buffer, host: None }), device, shape)
+    }
+
+    /// The memory it lives in, and where it begins there.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn on_gpu(&self, op: &'static str) -> Result<(&crate::gpu::Buffer, u32)> {
+        match &*self.storage {
+            Storage::Gpu(on_gpu) => Ok((&on_gpu.buffer, self.offset as u32)),
+            Storage::Half(dtype, _) => Err(Error::DType { op, dtype: *dtype }),
+            _ => Err(Error::NoValues { op }),
+        }
     }
 
     /// A tensor of half-precision values given as their bits, row-major.
@@ -77,8 +113,12 @@ impl Tensor {
     /// A tensor of zeros.
     ///
     /// # Errors
-    /// Never for a host device.
+    /// Never for a host device; [`Error::GpuMemory`] and the like for a GPU.
     pub fn zeros(device: &Device, shape: &[usize]) -> Result<Self> {
+        #[cfg(feature = "gpu")]
+        if let Some(gpu) = device.as_gpu() {
+            return crate::gpu::ops::elementwise::zeros(gpu, device, shape);
+        }
         Self::build(device, shape, |_, out| out.fill(0.0))
     }
 
@@ -88,15 +128,22 @@ impl Tensor {
 
     /// A new `f32` tensor whose values `fill` writes, on this device's threads. `fill` must write all of them.
     ///
-    /// This is how every op makes its result; on the shape-only device `fill` is not called.
+    /// This is how every op makes its result; on the shape-only device `fill` is not called. For a GPU it runs on the host
+    /// and the values are copied: for what is made once, or on the host anyhow.
     ///
     /// # Errors
-    /// Never for a host device.
+    /// Never for a host device; [`Error::GpuMemory`] and the like for a GPU.
     pub fn build(
         device: &Device,
         shape: &[usize],
         fill: impl FnOnce(Backend, &mut [f32]) + Send,
     ) -> Result<Self> {
+        #[cfg(feature = "gpu")]
+        if device.as_gpu().is_some() {
+            let mut values = vec![0.0; shape.iter().product()];
+            fill(Backend::Cpu(sam3i_kernels::isa::Isa::detect()), &mut values);
+            return Self::from_vec(device, shape, values);
+        }
         let Some(backend) = device.backend() else {
             return Ok(Self::shape_only(device, shape, DType::F32));
         };
@@ -155,6 +202,8 @@ impl Tensor {
     pub fn dtype(&self) -> DType {
         match &*self.storage {
             Storage::F32(_) => DType::F32,
+            #[cfg(feature = "gpu")]
+            Storage::Gpu(_) => DType::F32,
             Storage::Half(dtype, _) | Storage::Shapes(dtype) => *dtype,
         }
     }
@@ -258,7 +307,7 @@ impl Tensor {
         Ok(view)
     }
 
-    /// The values of a contiguous `f32` tensor in host memory.
+    /// The values of a contiguous `f32` tensor in host memory; of a GPU's tensor only if they are few and came from there.
     ///
     /// # Errors
     /// [`Error::Shape`] for a view with gaps, [`Error::DType`] for half storage, [`Error::NoValues`].
@@ -279,6 +328,10 @@ impl Tensor {
             Storage::F32(buffer) => Ok(&buffer.values[self.offset.min(buffer.values.len())..]),
             Storage::Half(dtype, _) => Err(Error::DType { op: "host", dtype: *dtype }),
             Storage::Shapes(_) => Err(Error::NoValues { op: "host" }),
+            #[cfg(feature = "gpu")]
+            Storage::Gpu(OnGpu { host: Some(values), .. }) => Ok(&values[self.offset.min(values.len())..]),
+            #[cfg(feature = "gpu")]
+            Storage::Gpu(_) => Err(Error::NoValues { op: "host" }),
         }
     }
 
@@ -301,6 +354,12 @@ impl Tensor {
     pub fn to_vec(&self) -> Result<Vec<f32>> {
         if let Storage::Half(..) = &*self.storage {
             return self.to_f32()?.to_vec();
+        }
+        #[cfg(feature = "gpu")]
+        if let Some(gpu) = self.device.as_gpu() {
+            let dense = self.contiguous()?;
+            let (buffer, at) = dense.on_gpu("to_vec")?;
+            return gpu.read(buffer, at as usize, self.len());
         }
         Ok(self.contiguous()?.host()?.to_vec())
     }

@@ -97,6 +97,12 @@ fn observer() -> Option<Arc<dyn Observer>> {
     CURRENT.with_borrow(|c| c.observer.clone())
 }
 
+/// Whether somebody watches at all.
+#[cfg(feature = "gpu")]
+pub(crate) fn is_watched() -> bool {
+    observer().is_some()
+}
+
 /// Whether somebody wants to see intermediate tensors.
 #[must_use]
 pub fn wants_tensors() -> bool {

@@ -19,6 +19,7 @@ pub mod conv_transpose;
 pub mod copy;
 pub mod elementwise;
 pub mod embedding;
+pub mod gpu;
 pub mod grid_sample;
 pub mod group_norm;
 pub mod isa;

@@ -8,4 +8,4 @@ pub mod parity;
 pub mod recording;
 
 pub use sam3i_cases as cases;
-pub use sam3i_cases::compare;
+pub use sam3i_cases::{compare, gpu};

@@ -206,10 +206,10 @@ fn deviation(values: &[f64]) -> f64 {
     (values.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / n).sqrt()
 }
 
-/// Every host device a parity test runs on.
+/// Every device a parity test runs on.
 pub fn devices() -> Vec<Device> {
     let cpu = Device::cpu(&sam3i::CpuOptions::default()).expect("threads start");
-    vec![Device::reference(), cpu]
+    [Device::reference(), cpu].into_iter().chain(crate::gpu::devices().iter().cloned()).collect()
 }
 
 impl Recording {

@@ -1,7 +1,7 @@
-//! Every op on every host device against the plain reference.
+//! Every op on every device against the plain reference.
 
 use proptest::prelude::*;
-use sam3i_tests::cases::{self, check, check_bf16};
+use sam3i_tests::cases::{self, check, check_bf16, check_f16};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
@@ -10,6 +10,7 @@ proptest! {
     fn linear_agrees_with_the_reference(case in cases::matmul::any_linear()) {
         check(&case);
         check_bf16(&case);
+        check_f16(&case);
         check(&cases::matmul::Product(case));
     }
 
@@ -28,6 +29,7 @@ proptest! {
     fn conv_agrees_with_the_reference(case in cases::conv::any_conv()) {
         check(&case);
         check_bf16(&case);
+        check_f16(&case);
     }
 
     #[test]
@@ -39,6 +41,7 @@ proptest! {
     fn conv_transpose_agrees_with_the_reference(case in cases::conv::any_conv_transpose()) {
         check(&case);
         check_bf16(&case);
+        check_f16(&case);
     }
 
     #[test]

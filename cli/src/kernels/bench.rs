@@ -89,7 +89,7 @@ fn bench(args: &Args, op: &Op, job: &Job, runners: &[Runner]) -> Result<()> {
         }
         let device = &runner.variant.device;
         let prepared = job.prepare(device)?;
-        let time = shortest(&prepared, Duration::from_secs_f64(args.seconds))?;
+        let time = shortest(device, &prepared, Duration::from_secs_f64(args.seconds))?;
         let line = Line::new(op, job, runner, time);
         if args.json { print(&(serde_json::to_string(&line)? + "\n"))? } else { line.tell()? }
     }

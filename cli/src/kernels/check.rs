@@ -6,6 +6,7 @@ use crate::terminal::{error, print};
 use anyhow::Result;
 use sam3i_cases::checking::{Checked, Plan};
 use sam3i_cases::list::Op;
+use sam3i_cases::variant::Variant;
 use serde::Serialize;
 
 /// Longest case that is printed, in characters: small cases are made small anyway.
@@ -58,7 +59,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
             let plan = Plan { cases: args.cases, seed: args.seed };
             let checked = variant.device.run(|| op.check(&variant.device, plan));
             failed |= checked.failure.is_some();
-            let line = Line::new(op, &variant.name, checked);
+            let line = Line::new(op, variant, checked);
             if args.json {
                 print(&(serde_json::to_string(&line)? + "\n"))?;
             } else {
@@ -70,17 +71,18 @@ pub fn run(args: &Args) -> Result<Outcome> {
 }
 
 impl<'a> Line<'a> {
-    fn new(op: &Op, variant: &'a str, checked: Checked) -> Self {
+    fn new(op: &Op, variant: &'a Variant, checked: Checked) -> Self {
+        let exact = op.exact.on(&variant.device);
         let ok = checked.failure.is_none();
         let (failing_case, problem) = checked.failure.map(|f| (shortened(f.case), f.problem)).unzip();
         Line {
             schema: 1,
             op: op.name,
-            variant,
+            variant: &variant.name,
             cases: checked.cases,
             largest_error: checked.largest,
-            share_of_tolerance: (!op.exact).then_some(checked.share),
-            exact: op.exact,
+            share_of_tolerance: (!exact).then_some(checked.share),
+            exact,
             ok,
             problem,
             failing_case,

@@ -1,6 +1,9 @@
 //! Scaled dot-product attention.
 
 use super::same_device;
+use crate::gpu::on_gpu;
+#[cfg(feature = "gpu")]
+use crate::gpu::ops::attention::Seen;
 use crate::second::{Second, second};
 use crate::{Backend, Error, Result, Tensor, trace};
 use sam3i_kernels::attention::{self as kernel, Options, Shape, View, cpu, reference};
@@ -64,6 +67,10 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, options: AttentionOptions) 
     let _trace = trace::op("attention", shape.flops(), [q.shape(), k.shape(), v.shape()]);
 
     let [q, k, v] = [with_dense_channels(q)?, with_dense_channels(k)?, with_dense_channels(v)?];
+    on_gpu!(q.device(), |gpu| {
+        let seen = Seen { causal: options.causal, key_padding: options.key_padding, bias: options.bias };
+        crate::gpu::ops::attention::attention(gpu, &shape, [&q, &k, &v], &seen)
+    });
     let (q_view, k_view, v_view) = (view(&q)?, view(&k)?, view(&v)?);
     let dense = match options.bias {
         Bias::None => Vec::new(),

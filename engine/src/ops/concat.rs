@@ -1,6 +1,7 @@
 //! Tensors one after the other along an axis.
 
-use super::{operand, same_device, values};
+use super::{check_f32, operand, same_device, values};
+use crate::gpu::on_gpu;
 use crate::second::second;
 use crate::{Backend, Error, Result, Tensor, trace};
 use sam3i_kernels::concat::{Part, cpu, reference};
@@ -26,6 +27,10 @@ pub fn concat(operands: &[&Tensor], axis: usize) -> Result<Tensor> {
     let shape = joined_shape(operands, axis)
         .map_err(|problem| Error::shape("concat", problem, operands.iter().map(|t| t.shape())))?;
     let _trace = trace::op("concat", 0, operands.iter().map(|t| t.shape()));
+    for t in operands {
+        check_f32("concat", t)?;
+    }
+    on_gpu!(operands[0].device(), |gpu| crate::gpu::ops::copy::concat(gpu, operands, axis, &shape));
     let tensors = operands.iter().map(|t| operand("concat", t)).collect::<Result<Vec<_>>>()?;
     let part = |t| Ok(Part { values: values(t)?, len: t.shape()[axis..].iter().product() });
     let parts = tensors.iter().map(part).collect::<Result<Vec<_>>>()?;

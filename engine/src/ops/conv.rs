@@ -2,6 +2,7 @@
 
 use super::prepared::{Form, Prepared};
 use super::{Activation, values};
+use crate::gpu::on_gpu;
 use crate::second::{Second, second};
 use crate::{Backend, Device, Error, Result, Tensor, trace};
 use sam3i_kernels::conv::{Shape, cpu, reference};
@@ -34,6 +35,12 @@ impl ConvWeight {
             return Err(Error::shape("conv weight", problem, [&shape[..]]));
         }
         let shape = Shape { height: 0, width: 0, channels, out_channels, kernel, stride, padding };
+        #[cfg(feature = "gpu")]
+        if let Some(gpu) = device.as_gpu() {
+            let rows = sam3i_kernels::conv::gpu::rows(&shape, &w);
+            let weight = gpu.weight(shape.fan_in(), &rows, false)?;
+            return Ok(Self { shape, weight: Prepared::on_gpu(device, weight, w) });
+        }
         let weight = {
             let pack = |isa, precision, w: &[f32]| cpu::pack(isa, precision, &shape, w);
             Prepared::new(device, w, device.precision(), pack, Packed::bytes)
@@ -79,12 +86,20 @@ pub fn conv(x: &Tensor, w: &ConvWeight, bias: Option<&Tensor>, activation: Activ
     }
     w.weight.check_device("conv", &[x].into_iter().chain(bias).collect::<Vec<_>>())?;
     let _trace = trace::op("conv", shape.flops(), [x.shape(), &weight_shape]);
+    on_gpu!(x.device(), |gpu| crate::gpu::ops::products::conv(
+        gpu,
+        &shape,
+        x,
+        w.weight.gpu(),
+        bias,
+        activation
+    ));
     let x = x.contiguous()?;
     let (input, bias) = (values(&x)?, bias.map(values).transpose()?);
     let out_shape = [out_height, out_width, shape.out_channels];
     Tensor::build(x.device(), &out_shape, |backend, out| match (&w.weight.form, backend) {
         (Form::Plain(w), _) => reference::run(&shape, input, &w.value, bias, activation, out),
         (Form::Packed(w), Backend::Cpu(isa)) => cpu::run(isa, &shape, input, &w.value, bias, activation, out),
-        (Form::Packed(_), Backend::Reference) | (Form::Shapes, _) => unreachable!("one device has one form"),
+        _ => unreachable!("one device has one form"),
     })
 }

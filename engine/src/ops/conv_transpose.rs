@@ -2,6 +2,7 @@
 
 use super::prepared::{Form, Prepared};
 use super::{Activation, values};
+use crate::gpu::on_gpu;
 use crate::second::{Second, second};
 use crate::{Backend, Device, Error, Result, Tensor, trace};
 use sam3i_kernels::conv_transpose::cpu::PackedTaps;
@@ -27,6 +28,12 @@ impl ConvTransposeWeight {
                 problem,
                 [&[channels, out_channels, 2, 2][..]],
             ));
+        }
+        #[cfg(feature = "gpu")]
+        if let Some(gpu) = device.as_gpu() {
+            let rows = sam3i_kernels::conv_transpose::gpu::as_matrix(channels, out_channels, &w);
+            let weight = Prepared::on_gpu(device, gpu.weight(channels, &rows, false)?, w);
+            return Ok(Self { channels, out_channels, weight });
         }
         let pack = |isa, precision, w: &[f32]| PackedTaps::new(isa, precision, channels, out_channels, w);
         Ok(Self {
@@ -56,7 +63,9 @@ pub fn conv_transpose_2x2(
     bias: &Tensor,
     activation: Activation,
 ) -> Result<Tensor> {
-    if let Some(second) = second("conv_transpose", x.device(), [x.shape(), &[w.channels, w.out_channels, 2, 2]]) {
+    if let Some(second) =
+        second("conv_transpose", x.device(), [x.shape(), &[w.channels, w.out_channels, 2, 2]])
+    {
         return second.compare(conv_transpose_2x2(x, w, bias, activation), |on| {
             conv_transpose_2x2(&on.tensor(x)?, &w.on(on)?, &on.tensor(bias)?, activation)
         });
@@ -70,12 +79,20 @@ pub fn conv_transpose_2x2(
     w.weight.check_device("conv_transpose", &[x, bias])?;
     let shape = Shape { height, width, channels, out_channels: w.out_channels };
     let _trace = trace::op("conv_transpose", shape.flops(), [x.shape(), &weight_shape]);
+    on_gpu!(x.device(), |gpu| crate::gpu::ops::products::conv_transpose(
+        gpu,
+        &shape,
+        x,
+        w.weight.gpu(),
+        bias,
+        activation
+    ));
     let x = x.contiguous()?;
     let (input, bias) = (values(&x)?, values(bias)?);
     let out_shape = [2 * height, 2 * width, w.out_channels];
     Tensor::build(x.device(), &out_shape, |backend, out| match (&w.weight.form, backend) {
         (Form::Plain(w), _) => reference::run(&shape, input, &w.value, bias, activation, out),
         (Form::Packed(w), Backend::Cpu(isa)) => cpu::run(isa, &shape, input, &w.value, bias, activation, out),
-        (Form::Packed(_), Backend::Reference) | (Form::Shapes, _) => unreachable!("one device has one form"),
+        _ => unreachable!("one device has one form"),
     })
 }

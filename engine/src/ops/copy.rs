@@ -1,6 +1,7 @@
 //! Strided views to contiguous tensors.
 
 use super::check_f32;
+use crate::gpu::on_gpu;
 use crate::second::second;
 use crate::{Backend, Result, Tensor, trace};
 use sam3i_kernels::copy::{cpu, reference};
@@ -18,6 +19,7 @@ pub fn contiguous(x: &Tensor) -> Result<Tensor> {
     }
     let _trace = trace::op("copy", 0, [x.shape()]);
     check_f32("copy", x)?;
+    on_gpu!(x.device(), |gpu| crate::gpu::ops::copy::contiguous(gpu, x));
     let (shape, strides) = (x.shape(), x.strides());
     let input = if x.device().is_shapes_only() { &[] } else { x.host_strided()? };
     Tensor::build(x.device(), shape, |backend, out| match backend {

@@ -4,6 +4,7 @@
 //! shape of the result), else into a new tensor. To keep an operand, pass a clone: that costs no copy by itself.
 
 use super::{check_f32, overwrite, same_device};
+use crate::gpu::on_gpu;
 use crate::second::second;
 use crate::{Backend, Error, Result, Tensor, trace};
 use sam3i_kernels::elementwise::{Binary, Unary, cpu, flops, reference};
@@ -110,6 +111,8 @@ fn unary(name: &'static str, op: Unary, x: Tensor) -> Result<Tensor> {
         return second.compare(unary(name, op, x), |_| unary(name, op, copy));
     }
     let _trace = trace::op(name, flops(x.len()), [x.shape()]);
+    check_f32(name, &x)?;
+    on_gpu!(x.device(), |gpu| crate::gpu::ops::elementwise::unary(gpu, op, &x));
     overwrite(name, x, |backend, x, out| match backend {
         Backend::Reference => reference::unary(op, x, out),
         Backend::Cpu(isa) => cpu::unary(isa, op, x, out),
@@ -128,6 +131,9 @@ fn binary(name: &'static str, op: Binary, a: Tensor, b: &Tensor) -> Result<Tenso
         .ok_or_else(|| Error::shape(name, "cannot be broadcast together", [a.shape(), b.shape()]))?;
     let _trace = trace::op(name, flops(shape.iter().product()), [a.shape(), b.shape()]);
     let b = b.expand(&shape)?;
+    on_gpu!(b.device(), |gpu| {
+        crate::gpu::ops::elementwise::binary(gpu, name, op, &a.expand(&shape)?, &b)
+    });
     let partners = if b.device().is_shapes_only() { &[] } else { b.host_strided()? };
     let a = if a.shape() == shape { a } else { a.expand(&shape)? };
     overwrite(name, a, |backend, a, out| match backend {

@@ -1,6 +1,7 @@
 //! Rows of a table by their number.
 
 use super::{dims, values};
+use crate::gpu::on_gpu;
 use crate::second::second;
 use crate::{Backend, DType, Error, Result, Tensor, trace};
 use sam3i_kernels::embedding::{cpu, reference};
@@ -26,6 +27,7 @@ pub fn embedding(table: &Tensor, ids: &[u32]) -> Result<Tensor> {
     if table.dtype() != DType::F32 && !table.device().is_shapes_only() {
         return widened(table, ids, &shape);
     }
+    on_gpu!(table.device(), |gpu| crate::gpu::ops::rows::embedding(gpu, table, ids));
     let table = table.contiguous()?;
     let input = values(&table)?;
     Tensor::build(table.device(), &shape, |backend, out| match backend {

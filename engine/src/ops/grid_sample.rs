@@ -1,6 +1,7 @@
 //! Bilinear samples of a map at points.
 
-use super::{dims, operand, same_device, values};
+use super::{dims, on_host, operand, same_device, values};
+use crate::gpu::on_gpu;
 use crate::second::{Second, second};
 use crate::{Backend, Error, Result, Tensor, trace};
 use sam3i_kernels::grid_sample::{cpu, flops, reference};
@@ -28,11 +29,17 @@ pub fn grid_sample(x_hwc: &Tensor, points: &Tensor) -> Result<Tensor> {
     }
     let _trace = trace::op("grid_sample", flops(n * c), [x_hwc.shape(), points.shape()]);
     let (x, points) = (operand("grid_sample", x_hwc)?, operand("grid_sample", points)?);
-    let (input, coordinates) = (values(&x)?, values(&points)?);
+    let host_points = on_host(&points)?;
+    let coordinates = values(&host_points)?;
     if let Some(i) = coordinates.iter().position(|v| !v.is_finite()) {
         let problem = format!("point {} has a coordinate {}; it must be finite", i / 2, coordinates[i]);
         return Err(Error::Value { op: "grid_sample", problem });
     }
+    on_gpu!(x.device(), |gpu| {
+        let around = sam3i_kernels::grid_sample::gpu::around_points(h, w, coordinates);
+        crate::gpu::ops::maps::weighted(gpu, &x, &around, &[n, c])
+    });
+    let input = values(&x)?;
     Tensor::build(x.device(), &[n, c], |backend, out| match backend {
         Backend::Reference => reference::run([h, w, c], input, coordinates, out),
         Backend::Cpu(isa) => cpu::run(isa, [h, w, c], input, coordinates, out),

@@ -1,6 +1,7 @@
 //! Group norm.
 
-use super::{check_shape, dims, overwrite, same_device, values};
+use super::{check_f32, check_shape, dims, overwrite, same_device, values};
+use crate::gpu::on_gpu;
 use crate::second::second;
 use crate::{Backend, Error, Result, Tensor, trace};
 use sam3i_kernels::group_norm::{Params, cpu, flops, reference};
@@ -36,10 +37,12 @@ pub fn group_norm(
     }
     check_shape("group_norm", "gamma", gamma, &[c], &x_hwc)?;
     check_shape("group_norm", "beta", beta, &[c], &x_hwc)?;
+    check_f32("group_norm", &x_hwc)?;
     let _trace = trace::op("group_norm", flops(x_hwc.len()), [x_hwc.shape()]);
+    let params = Params { groups, eps, relu };
+    on_gpu!(x_hwc.device(), |gpu| crate::gpu::ops::maps::group_norm(gpu, params, &x_hwc, gamma, beta));
     let (gamma, beta) = (gamma.contiguous()?, beta.contiguous()?);
     let (gamma, beta) = (values(&gamma)?, values(&beta)?);
-    let params = Params { groups, eps, relu };
     overwrite("group_norm", x_hwc, |backend, x, out| match backend {
         Backend::Reference => reference::run(params, x, gamma, beta, out),
         Backend::Cpu(isa) => cpu::run(isa, params, x, gamma, beta, out),

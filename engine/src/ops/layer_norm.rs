@@ -1,6 +1,7 @@
 //! Layer norm.
 
-use super::{check_shape, operand, same_device, values};
+use super::{check_f32, check_shape, operand, same_device, values};
+use crate::gpu::on_gpu;
 use crate::second::second;
 use crate::{Backend, Result, Tensor, trace};
 use sam3i_kernels::layer_norm::{cpu, flops, reference};
@@ -24,6 +25,8 @@ pub fn layer_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f32) -> Result
     check_shape("layer_norm", "gamma", gamma, &[c], x)?;
     check_shape("layer_norm", "beta", beta, &[c], x)?;
     let _trace = trace::op("layer_norm", flops(x.len() / c.max(1), c), [x.shape()]);
+    check_f32("layer_norm", x)?;
+    on_gpu!(x.device(), |gpu| crate::gpu::ops::rows::layer_norm(gpu, x, gamma, beta, eps));
     let (x, gamma, beta) = (operand("layer_norm", x)?, gamma.contiguous()?, beta.contiguous()?);
     let (input, gamma, beta) = (values(&x)?, values(&gamma)?, values(&beta)?);
     Tensor::build(x.device(), x.shape(), |backend, out| match backend {

@@ -2,6 +2,9 @@
 
 use super::prepared::{Form, Prepared};
 use super::{Activation, same_device, values};
+use crate::gpu::on_gpu;
+#[cfg(feature = "gpu")]
+use crate::gpu::ops::products;
 use crate::second::{Second, second};
 use crate::{Backend, Device, Error, Result, Tensor, trace};
 use sam3i_kernels::isa::Precision;
@@ -21,7 +24,7 @@ impl Matrix {
     /// # Errors
     /// [`Error::Shape`] if `k` is 0 or `values` are not `n * k` numbers; on the shape-only device they may be none.
     pub fn new(device: &Device, n: usize, k: usize, values: Vec<f32>) -> Result<Self> {
-        Self::with_precision(device, device.precision(), n, k, values)
+        Self::with_precision(device, device.precision(), false, n, k, values)
     }
 
     /// Prepares a weight whose products stay `f32` whatever the device's type: for small layers where rounding shows.
@@ -29,12 +32,13 @@ impl Matrix {
     /// # Errors
     /// As [`Matrix::new`].
     pub fn new_f32(device: &Device, n: usize, k: usize, values: Vec<f32>) -> Result<Self> {
-        Self::with_precision(device, Precision::F32, n, k, values)
+        Self::with_precision(device, Precision::F32, true, n, k, values)
     }
 
     fn with_precision(
         device: &Device,
         precision: Precision,
+        in_f32: bool,
         n: usize,
         k: usize,
         values: Vec<f32>,
@@ -47,6 +51,12 @@ impl Matrix {
                 [&[n, k][..]],
             ));
         }
+        #[cfg(feature = "gpu")]
+        if let Some(gpu) = device.as_gpu() {
+            let weight = gpu.weight(k, &values, in_f32)?;
+            return Ok(Self { n, k, weight: Prepared::on_gpu(device, weight, values) });
+        }
+        let _ = in_f32; // a host device says it by the precision
         let pack = |isa, precision, w: &[f32]| Packed::new(isa, precision, n, k, w);
         let weight = Prepared::new(device, values, precision, pack, Packed::bytes);
         Ok(Self { n, k, weight })
@@ -109,6 +119,10 @@ pub fn linear(x: &Tensor, w: &Matrix, options: LinearOptions) -> Result<Tensor> 
     let rows = shape[..shape.len() - 1].iter().product();
     let _trace = trace::op("linear", flops(rows, w.n, w.k), [x.shape(), &weight_shape]);
 
+    on_gpu!(x.device(), |gpu| {
+        let LinearOptions { bias, activation, residual } = options;
+        products::linear(gpu, x, w.weight.gpu(), products::After { bias, activation, residual }, &shape)
+    });
     let x = x.contiguous()?;
     let residual = options.residual.map(Tensor::contiguous).transpose()?;
     let input = values(&x)?;
@@ -120,7 +134,7 @@ pub fn linear(x: &Tensor, w: &Matrix, options: LinearOptions) -> Result<Tensor> 
     Tensor::build(x.device(), &shape, |backend, out| match (&w.weight.form, backend) {
         (Form::Plain(w), _) => reference::run(x.last_dim(), input, &w.value, &epilogue, out),
         (Form::Packed(w), Backend::Cpu(isa)) => cpu::run(isa, input, &w.value, &epilogue, out),
-        (Form::Packed(_), Backend::Reference) | (Form::Shapes, _) => unreachable!("one device has one form"),
+        _ => unreachable!("one device has one form"),
     })
 }
 
@@ -157,6 +171,7 @@ pub fn matmul_transposed(a: &Tensor, b: &Tensor) -> Result<Tensor> {
         return Err(Error::shape("matmul", "the inner axes must be equal and not empty", shapes));
     }
     let _trace = trace::op("matmul", flops(m, n, k), shapes);
+    on_gpu!(a.device(), |gpu| products::matmul_transposed(gpu, a, b));
     let (a, b) = (a.contiguous()?, b.contiguous()?);
     let (left, right) = (values(&a)?, values(&b)?);
     let epilogue = Epilogue::default();

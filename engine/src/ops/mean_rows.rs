@@ -1,6 +1,7 @@
 //! Mean of the rows that count.
 
 use super::{dims, operand, values};
+use crate::gpu::on_gpu;
 use crate::second::second;
 use crate::{Backend, Error, Result, Tensor, trace};
 use sam3i_kernels::mean_rows::{cpu, flops, reference};
@@ -25,6 +26,7 @@ pub fn mean_rows(x_nc: &Tensor, keep: &[bool]) -> Result<Tensor> {
     }
     let _trace = trace::op("mean_rows", flops(n, c), [x_nc.shape()]);
     let x = operand("mean_rows", x_nc)?;
+    on_gpu!(x.device(), |gpu| crate::gpu::ops::rows::mean_rows(gpu, &x, keep));
     let input = values(&x)?;
     Tensor::build(x.device(), &[c], |backend, out| match backend {
         Backend::Reference => reference::run(input, keep, out),

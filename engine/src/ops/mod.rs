@@ -44,6 +44,15 @@ pub(crate) fn values(t: &Tensor) -> Result<&[f32]> {
     if t.device().is_shapes_only() { Ok(&[]) } else { t.host() }
 }
 
+/// A contiguous operand whose values the host needs to plan the op: itself, or a copy of what a GPU computed.
+pub(crate) fn on_host(t: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "gpu")]
+    if t.device().as_gpu().is_some() && t.host().is_err() {
+        return Tensor::from_vec(&crate::Device::reference(), t.shape(), t.to_vec()?);
+    }
+    Ok(t.clone())
+}
+
 /// Fails unless the operand has `f32` storage.
 pub(crate) fn check_f32(op: &'static str, t: &Tensor) -> Result<()> {
     match t.dtype() {

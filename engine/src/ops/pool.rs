@@ -1,6 +1,7 @@
 //! Max pool.
 
 use super::{dims, operand, values};
+use crate::gpu::on_gpu;
 use crate::second::second;
 use crate::{Backend, Result, Tensor, trace};
 use sam3i_kernels::pool::{cpu, flops, reference};
@@ -20,6 +21,7 @@ pub fn max_pool_2x2(x_hwc: &Tensor) -> Result<Tensor> {
     let shape = [h / 2, w / 2, c];
     let _trace = trace::op("max_pool_2x2", flops(shape.iter().product()), [x_hwc.shape()]);
     let x = operand("max_pool_2x2", x_hwc)?;
+    on_gpu!(x.device(), |gpu| crate::gpu::ops::maps::max_pool(gpu, &x, &shape));
     let input = values(&x)?;
     Tensor::build(x.device(), &shape, |backend, out| match backend {
         Backend::Reference => reference::run(w, c, input, out),

@@ -17,6 +17,9 @@ pub(super) enum Form<P> {
     Plain(Counted<Vec<f32>>),
     /// In the layout of the fast CPU kernels, with the instruction set it is for.
     Packed(Counted<P>),
+    /// In a GPU's memory.
+    #[cfg(feature = "gpu")]
+    Gpu(crate::gpu::Weight),
     /// Nothing: the device has shapes only.
     Shapes,
 }
@@ -47,6 +50,22 @@ impl<P> Prepared<P> {
             }
         };
         Self { device: device.clone(), form, source }
+    }
+
+    /// A weight on a GPU.
+    #[cfg(feature = "gpu")]
+    pub fn on_gpu(device: &Device, weight: crate::gpu::Weight, values: Vec<f32>) -> Self {
+        let source = crate::trace::comparer().map(|_| values);
+        Self { device: device.clone(), form: Form::Gpu(weight), source }
+    }
+
+    /// The weight on the GPU it lives on.
+    #[cfg(feature = "gpu")]
+    pub fn gpu(&self) -> &crate::gpu::Weight {
+        match &self.form {
+            Form::Gpu(weight) => weight,
+            _ => unreachable!("one device has one form"),
+        }
     }
 
     /// Fails unless `operands` live where this weight does.

@@ -1,6 +1,7 @@
 //! Maps at another size.
 
-use super::{dims, operand, overwrite, same_device, values};
+use super::{check_f32, dims, operand, overwrite, same_device, values};
+use crate::gpu::on_gpu;
 use crate::second::{Second, second};
 use crate::{Backend, Device, Error, Result, Tensor, trace};
 use sam3i_kernels::elementwise::flops as elementwise_flops;
@@ -20,6 +21,7 @@ pub fn nearest_2x(x_hwc: &Tensor) -> Result<Tensor> {
     let [h, w, c] = dims("nearest_2x", "[h, w, c]", x_hwc)?;
     let _trace = trace::op("nearest_2x", 0, [x_hwc.shape()]);
     let x = operand("nearest_2x", x_hwc)?;
+    on_gpu!(x.device(), |gpu| crate::gpu::ops::maps::nearest(gpu, None, &x));
     let input = values(&x)?;
     Tensor::build(x.device(), &[2 * h, 2 * w, c], |backend, out| match backend {
         Backend::Reference => reference::nearest_2x(w, c, input, out),
@@ -49,6 +51,8 @@ pub fn add_nearest_2x(fine_hwc: Tensor, coarse_hwc: &Tensor) -> Result<Tensor> {
     }
     let _trace = trace::op("add_nearest_2x", elementwise_flops(fine_hwc.len()), shapes);
     let coarse = operand("add_nearest_2x", coarse_hwc)?;
+    check_f32("add_nearest_2x", &fine_hwc)?;
+    on_gpu!(coarse.device(), |gpu| crate::gpu::ops::maps::nearest(gpu, Some(&fine_hwc), &coarse));
     let coarse = values(&coarse)?;
     overwrite("add_nearest_2x", fine_hwc, |backend, fine, out| match backend {
         Backend::Cpu(isa) => cpu::add_nearest_2x(isa, w, c, fine, coarse, out),
@@ -72,6 +76,7 @@ pub fn bilinear(x_nhw: &Tensor, out_h: usize, out_w: usize) -> Result<Tensor> {
     let (n, params) = bilinear_params("bilinear", x_nhw, out_h, out_w)?;
     let _trace = trace::op("bilinear", bilinear_flops(n * out_h * out_w), [x_nhw.shape()]);
     let x = operand("bilinear", x_nhw)?;
+    on_gpu!(x.device(), |gpu| crate::gpu::ops::maps::bilinear(gpu, params, &x));
     let input = values(&x)?;
     Tensor::build(x.device(), &[n, out_h, out_w], |backend, out| match backend {
         Backend::Reference => reference::bilinear(params, input, out),
@@ -99,6 +104,7 @@ pub fn bilinear_threshold(x_nhw: &Tensor, out_h: usize, out_w: usize, threshold:
     let (n, params) = bilinear_params("bilinear_threshold", x_nhw, out_h, out_w)?;
     let _trace = trace::op("bilinear_threshold", bilinear_flops(n * out_h * out_w), [x_nhw.shape()]);
     let x = operand("bilinear_threshold", x_nhw)?;
+    on_gpu!(x.device(), |gpu| crate::gpu::ops::maps::bilinear_threshold(gpu, params, threshold, &x));
     let input = values(&x)?;
     let backend = x.device().backend().ok_or(Error::NoValues { op: "bilinear_threshold" })?;
     let mut mask = vec![0; n * out_h * out_w];

@@ -1,6 +1,7 @@
 //! RoI align.
 
-use super::{dims, operand, same_device, values};
+use super::{dims, on_host, operand, same_device, values};
+use crate::gpu::on_gpu;
 use crate::second::{Second, second};
 use crate::{Backend, Error, Result, Tensor, trace};
 use sam3i_kernels::roi_align::{LIMIT, Params, cpu, flops, reference};
@@ -30,12 +31,18 @@ pub fn roi_align(x_hwc: &Tensor, boxes: &Tensor, size: usize) -> Result<Tensor> 
     let shape = [m, size, size, c];
     let _trace = trace::op("roi_align", flops(shape.iter().product()), [x_hwc.shape(), boxes.shape()]);
     let (x, boxes) = (operand("roi_align", x_hwc)?, operand("roi_align", boxes)?);
-    let (input, corners) = (values(&x)?, values(&boxes)?);
+    let host_boxes = on_host(&boxes)?;
+    let corners = values(&host_boxes)?;
     if let Some(i) = corners.iter().position(|v| !(-LIMIT..=LIMIT).contains(v)) {
         let problem = format!("box {} has a coordinate {}; it must be within +-{LIMIT}", i / 4, corners[i]);
         return Err(Error::Value { op: "roi_align", problem });
     }
     let params = Params { map: [h, w], c, size };
+    on_gpu!(x.device(), |gpu| {
+        let bins = sam3i_kernels::roi_align::gpu::bins(params, corners);
+        crate::gpu::ops::maps::weighted(gpu, &x, &bins, &shape)
+    });
+    let input = values(&x)?;
     Tensor::build(x.device(), &shape, |backend, out| match backend {
         Backend::Reference => reference::run(params, input, corners, out),
         Backend::Cpu(isa) => cpu::run(isa, params, input, corners, out),

@@ -1,6 +1,7 @@
 //! Axial rotary position encoding.
 
-use super::{check_shape, dims, overwrite, same_device, values};
+use super::{check_f32, check_shape, dims, overwrite, same_device, values};
+use crate::gpu::on_gpu;
 use crate::second::second;
 use crate::{Backend, Device, Error, Result, Tensor, trace};
 use sam3i_kernels::rope::{self, Params, cpu, flops, reference};
@@ -28,6 +29,8 @@ pub fn rope(qkv: Tensor, table: &Tensor, heads: usize) -> Result<Tensor> {
     let params = Params { heads, head_dim: width / (3 * heads) };
     check_shape("rope", "the table", table, &[n, params.head_dim / 2, 2], &qkv)?;
     let _trace = trace::op("rope", flops(b * n, params), [qkv.shape(), table.shape()]);
+    check_f32("rope", &qkv)?;
+    on_gpu!(qkv.device(), |gpu| crate::gpu::ops::elementwise::rotate(gpu, params, &qkv, table));
     let table = table.contiguous()?;
     let table = values(&table)?;
     overwrite("rope", qkv, |backend, x, out| {

@@ -1,6 +1,7 @@
 //! Sine codes of numbers and of positions.
 
 use super::{operand, values};
+use crate::gpu::on_gpu;
 use crate::second::{Second, second};
 use crate::{Backend, Device, Error, Result, Tensor, trace};
 use sam3i_kernels::sine::{cpu, flops, reference};
@@ -41,8 +42,9 @@ pub fn sine_code(numbers: &Tensor, channels: usize) -> Result<Tensor> {
     check_channels("sine_code", channels, 2)?;
     let _trace = trace::op("sine_code", flops(numbers.len() * channels), [numbers.shape()]);
     let numbers = operand("sine_code", numbers)?;
-    let input = values(&numbers)?;
     let shape = [numbers.shape(), &[channels]].concat();
+    on_gpu!(numbers.device(), |gpu| crate::gpu::ops::rows::sine_code(gpu, &numbers, channels, &shape));
+    let input = values(&numbers)?;
     Tensor::build(numbers.device(), &shape, |backend, out| match backend {
         Backend::Reference => reference::of_values(channels, input, out),
         Backend::Cpu(_) => cpu::of_values(channels, input, out),

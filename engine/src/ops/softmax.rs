@@ -1,6 +1,7 @@
 //! Softmax over the last axis.
 
 use super::values;
+use crate::gpu::on_gpu;
 use crate::second::second;
 use crate::{Backend, Result, Tensor, trace};
 use sam3i_kernels::softmax::{cpu, flops, reference};
@@ -18,6 +19,7 @@ pub fn softmax(x: &Tensor) -> Result<Tensor> {
     }
     let cols = x.last_dim();
     let _trace = trace::op("softmax", flops(x.len() / cols.max(1), cols), [x.shape()]);
+    on_gpu!(x.device(), |gpu| crate::gpu::ops::rows::softmax(gpu, x));
     let x = x.contiguous()?;
     let input = values(&x)?;
     Tensor::build(x.device(), x.shape(), |backend, out| match backend {

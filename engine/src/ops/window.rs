@@ -1,6 +1,7 @@
 //! A map cut into windows, and back.
 
 use super::{dims, operand, values};
+use crate::gpu::on_gpu;
 use crate::second::second;
 use crate::{Backend, Error, Result, Tensor, trace};
 use sam3i_kernels::window::{Params, cpu, reference};
@@ -23,8 +24,9 @@ pub fn partition(x_hwc: &Tensor, window: usize) -> Result<Tensor> {
     let _trace = trace::op("partition", 0, [x_hwc.shape()]);
     let params = Params { h, w, c, window };
     let x = operand("partition", x_hwc)?;
-    let input = values(&x)?;
     let shape = [params.windows(), window * window, c];
+    on_gpu!(x.device(), |gpu| crate::gpu::ops::maps::windows(gpu, params, false, &x, &shape));
+    let input = values(&x)?;
     Tensor::build(x.device(), &shape, |backend, out| match backend {
         Backend::Reference => reference::partition(params, input, out),
         Backend::Cpu(_) => cpu::partition(params, input, out),
@@ -51,6 +53,7 @@ pub fn merge(windows: &Tensor, h: usize, w: usize) -> Result<Tensor> {
     }
     let _trace = trace::op("merge", 0, [windows.shape()]);
     let windows = operand("merge", windows)?;
+    on_gpu!(windows.device(), |gpu| crate::gpu::ops::maps::windows(gpu, params, true, &windows, &[h, w, c]));
     let input = values(&windows)?;
     Tensor::build(windows.device(), &[h, w, c], |backend, out| match backend {
         Backend::Reference => reference::merge(params, input, out),

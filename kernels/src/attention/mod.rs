@@ -10,6 +10,7 @@
 //! `4 batch heads queries keys head_dim` flops. A query that sees no key at all (all padding) gets zeros.
 
 pub mod cpu;
+pub mod gpu;
 pub mod reference;
 
 /// The sizes of a call.

@@ -11,6 +11,7 @@
 //! and 1 x 1; the code has no special case for them.
 
 pub mod cpu;
+pub mod gpu;
 pub mod reference;
 
 /// The sizes of a call.

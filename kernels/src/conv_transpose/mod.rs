@@ -10,6 +10,7 @@
 //! Windows do not overlap: `8 channels out_channels` flops an input pixel.
 
 pub mod cpu;
+pub mod gpu;
 pub mod reference;
 
 /// The sizes of a call.

@@ -5,6 +5,7 @@
 //! no flops an element. A stored element under gaps is never read.
 
 pub mod cpu;
+pub mod gpu;
 mod layout;
 pub mod reference;
 

@@ -7,6 +7,7 @@
 //! for two operands of the same shape) and 1 to 40 flops an element. NaN in, NaN out.
 
 pub mod cpu;
+pub mod gpu;
 pub mod reference;
 
 /// A function of one element.

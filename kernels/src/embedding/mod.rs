@@ -4,4 +4,5 @@
 //! and no flops an element.
 
 pub mod cpu;
+pub mod gpu;
 pub mod reference;

@@ -7,6 +7,7 @@
 //! Shapes: `map [h, w, c]`, `points [n, 2]`, `out [n, c]`. 20 bytes and 8 flops a result. Spec section 8 (point pooling).
 
 pub mod cpu;
+pub mod gpu;
 pub mod reference;
 
 /// Flops of one call: a multiply-add for each corner of a result.

@@ -9,6 +9,7 @@
 //! of the chunks, so the result does not depend on the number of threads. An infinity or a NaN makes its group NaN.
 
 pub mod cpu;
+pub mod gpu;
 pub mod reference;
 
 /// What a call needs besides its operands.

@@ -9,6 +9,7 @@
 //! whole row NaN.
 
 pub mod cpu;
+pub mod gpu;
 pub mod reference;
 
 /// Flops of one call, by the usual count of 8 an element.

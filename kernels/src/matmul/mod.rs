@@ -12,6 +12,7 @@
 //! fixed order, so an element does not depend on the number of threads or on the other rows.
 
 pub mod cpu;
+pub mod gpu;
 pub mod reference;
 
 /// The function applied to a product before the residual is added.

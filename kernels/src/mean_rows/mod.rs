@@ -4,6 +4,7 @@
 //! the rows. Reads the kept rows once: 4 bytes and one flop an element.
 
 pub mod cpu;
+pub mod gpu;
 pub mod reference;
 
 /// Flops of one call: an addition an element.

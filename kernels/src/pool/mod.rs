@@ -4,6 +4,7 @@
 //! writes a quarter of it: 5 bytes and 0.75 flops an element of `x`. A NaN wins. Spec section 7 (level 3).
 
 pub mod cpu;
+pub mod gpu;
 pub mod reference;
 
 /// Flops of one call: three comparisons a result.

@@ -12,6 +12,7 @@
 //! `t = x[low] (1 - f) + x[high] f`; then columns the same way. So all of them agree bit for bit.
 
 pub mod cpu;
+pub mod gpu;
 pub mod reference;
 
 /// The sizes of a bilinear call.

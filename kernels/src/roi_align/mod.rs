@@ -9,6 +9,7 @@
 //! from 0, `h` and `w` at least 1. Reads each bin's pixels once. Spec section 8 (RoI).
 
 pub mod cpu;
+pub mod gpu;
 pub mod reference;
 
 /// How far from 0 a coordinate may be: it bounds the number of samples, and neighbouring samples stay apart in f32.

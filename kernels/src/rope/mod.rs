@@ -8,6 +8,7 @@
 //! `qkv`: 8 bytes and 3 flops an element touched. Spec section 6 (RoPE).
 
 pub mod cpu;
+pub mod gpu;
 pub mod reference;
 
 /// What a call needs besides its operands.

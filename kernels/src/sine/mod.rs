@@ -12,6 +12,7 @@
 use std::f64::consts::TAU;
 
 pub mod cpu;
+pub mod gpu;
 pub mod reference;
 
 /// Flops of one code of numbers: a division and a sine a result, counted as one each.

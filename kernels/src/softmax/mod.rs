@@ -7,6 +7,7 @@
 //! row NaN. An empty row stays empty.
 
 pub mod cpu;
+pub mod gpu;
 pub mod reference;
 
 /// Flops of one call, by the usual count of 5 an element (max, subtract, exp, sum, divide).

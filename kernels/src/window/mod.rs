@@ -8,6 +8,7 @@
 //! bytes and no flops an element. Spec section 6 (window).
 
 pub mod cpu;
+pub mod gpu;
 pub mod reference;
 
 /// The map and the windows it is cut into.

@@ -1,0 +1,245 @@
+//! A GPU in use: device and queue, its memory, compiled kernels and what is on its way.
+
+use super::adapter::{self, AdapterFacts};
+use super::health::Health;
+use super::memory::{Buffer, Pool, Raw, failed};
+use super::pipelines::Pipelines;
+use super::recorder::{Recorder, SLOT};
+use super::{GpuOptions, Weight};
+use crate::memory::MemoryUse;
+use crate::{DType, Error, Result, trace};
+use sam3i_kernels::gpu::{Constant, Kernel, MOST_GROUPS, Needs};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A GPU. Cheap to clone: clones are the same.
+#[derive(Clone)]
+pub(crate) struct Gpu(Arc<Inner>);
+
+pub(super) struct Inner {
+    pub pool: Pool,
+    device: wgpu::Device,
+    facts: AdapterFacts,
+    dtype: DType,
+    limits: wgpu::Limits,
+    pipelines: Pipelines,
+    recorder: Mutex<Recorder>,
+    health: Health,
+    /// Bound where a kernel does not read an operand.
+    nothing: Raw,
+    staging: Mutex<Vec<wgpu::Buffer>>,
+}
+
+/// A dispatch.
+pub(crate) struct Call<'a> {
+    pub kernel: &'static Kernel,
+    pub constants: &'a [Constant],
+    pub params: &'a [u8],
+    /// `None` where the kernel does not read the operand.
+    pub inputs: &'a [Option<&'a Buffer>],
+    pub output: &'a Buffer,
+    pub groups: [u32; 3],
+    /// Flops, about.
+    pub work: u64,
+}
+
+impl Gpu {
+    /// Starts the adapter that is asked for.
+    pub fn start(options: &GpuOptions) -> Result<Self> {
+        let dtype = options.dtype.unwrap_or(DType::F32);
+        if dtype == DType::Bf16 {
+            return Err(Error::GpuDType { dtype });
+        }
+        let (facts, adapter) = adapter::choose(options)?;
+        let wanted = wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
+        let mut features = wanted & adapter.features();
+        if !facts.matrices.is_empty() {
+            features |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+        }
+        let limits = adapter.limits();
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("sam3i"),
+            required_features: features,
+            required_limits: limits.clone(),
+            // SAFETY: cooperative matrices are used only in shapes the adapter names, and in our own kernels.
+            experimental_features: unsafe { wgpu::ExperimentalFeatures::enabled() },
+            memory_hints: wgpu::MemoryHints::Performance,
+            trace: wgpu::Trace::Off,
+        };
+        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
+            .map_err(|e| failed(&format!("starting {}", facts.name), e))?;
+        let pipelines = Pipelines::new(&options.overrides)?;
+        Ok(Self::of(device, &queue, facts, limits, dtype, options.budget, pipelines))
+    }
+
+    fn of(
+        device: wgpu::Device,
+        queue: &wgpu::Queue,
+        facts: AdapterFacts,
+        limits: wgpu::Limits,
+        dtype: DType,
+        budget: Option<u64>,
+        pipelines: Pipelines,
+    ) -> Self {
+        let health = Health::default();
+        health.watch(&device);
+        let recorder = Mutex::new(Recorder::new(&device, queue, &health));
+        let nothing = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("nothing"),
+            size: 16,
+            usage: wgpu::BufferUsages::STORAGE,
+            mapped_at_creation: false,
+        });
+        Self(Arc::new(Inner {
+            pool: Pool::new(budget, limits.max_buffer_size),
+            facts,
+            dtype,
+            limits,
+            pipelines,
+            recorder,
+            health,
+            nothing: Raw { number: 0, buffer: nothing },
+            staging: Mutex::default(),
+            device,
+        }))
+    }
+
+    /// What is known of its adapter.
+    pub fn facts(&self) -> &AdapterFacts {
+        &self.0.facts
+    }
+
+    /// The type weights of products are stored in.
+    pub fn dtype(&self) -> DType {
+        self.0.dtype
+    }
+
+    /// Its memory in use.
+    pub fn memory(&self) -> MemoryUse {
+        self.0.pool.usage()
+    }
+
+    /// Gives memory that is kept for reuse back.
+    pub fn trim(&self) {
+        self.recorder().trim();
+        self.0.pool.trim();
+    }
+
+    fn recorder(&self) -> std::sync::MutexGuard<'_, Recorder> {
+        self.0.recorder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Memory for so many words, with unspecified contents.
+    pub fn buffer(&self, words: usize) -> Result<Buffer> {
+        let raw = self.0.pool.take(&self.0.device, 4 * words as u64)?;
+        Ok(Buffer::new(raw, self.0.clone()))
+    }
+
+    /// Memory with these values.
+    pub fn upload<T: bytemuck::Pod>(&self, values: &[T]) -> Result<Buffer> {
+        let raw = self.0.pool.upload(&self.0.device, bytemuck::cast_slice(values))?;
+        Ok(Buffer::new(raw, self.0.clone()))
+    }
+
+    /// A weight `[rows, k]` of a product, in the device's type, or in f32 where that is asked for.
+    pub fn weight(&self, k: usize, values: &[f32], in_f32: bool) -> Result<Weight> {
+        Weight::new(self, k, values, self.0.dtype == DType::F16 && !in_f32)
+    }
+
+    /// Whether this device can run a kernel: wgpu does not check all of it.
+    pub fn fits(&self, kernel: &Kernel) -> bool {
+        let (limits, facts) = (&self.0.limits, self.facts());
+        let Needs { f16, subgroups, matrices, shared } = kernel.needs;
+        (!f16 || facts.f16)
+            && (!subgroups || facts.subgroups.is_some())
+            && matrices.is_none_or(|side| facts.matrices.contains(&side))
+            && shared <= limits.max_compute_workgroup_storage_size
+            && kernel.threads <= limits.max_compute_invocations_per_workgroup
+            && kernel.threads <= limits.max_compute_workgroup_size_x
+            && kernel.inputs < limits.max_storage_buffers_per_shader_stage as usize
+            && kernel.params.size <= SLOT
+    }
+
+    /// Records a dispatch. Nothing happens if it has no workgroups.
+    pub fn dispatch(&self, call: &Call) -> Result<()> {
+        if call.groups.contains(&0) {
+            return Ok(());
+        }
+        let kernel = call.kernel;
+        let refused = |reason: String| Error::Gpu { what: kernel.name.to_owned(), reason };
+        if !self.fits(kernel) {
+            return Err(refused(format!("this kernel needs more than {} has", self.facts().name)));
+        }
+        if call.groups.iter().any(|&n| n > MOST_GROUPS) {
+            return Err(refused(format!("{:?} workgroups are more than a dispatch may have", call.groups)));
+        }
+        debug_assert_eq!((call.params.len(), call.inputs.len()), (kernel.params.size, kernel.inputs));
+        let pipeline = self.0.pipelines.get(&self.0.device, kernel, call.constants)?;
+        let inputs = call.inputs.iter().map(|input| input.map_or(&self.0.nothing, Buffer::raw));
+        let buffers: Vec<_> = inputs.chain([call.output.raw()]).collect();
+        let most = self.0.limits.max_storage_buffer_binding_size;
+        if let Some(large) = buffers.iter().find(|raw| raw.buffer.size() > most) {
+            let (size, most) = (large.buffer.size() >> 20, most >> 20);
+            return Err(refused(format!(
+                "a tensor of {size} MiB is larger than the {most} MiB a kernel sees"
+            )));
+        }
+        self.0.health.note(kernel.name);
+        self.recorder().dispatch(&pipeline, call.params, &buffers, call.groups, call.work)
+    }
+
+    /// Waits until all that was recorded is done.
+    pub fn finish(&self) -> Result<()> {
+        self.recorder().finish()
+    }
+
+    /// Waits if somebody watches, so that an op's time is its own.
+    pub fn settle_if_watched(&self) -> Result<()> {
+        if trace::is_watched() { self.finish() } else { Ok(()) }
+    }
+
+    /// Words of a buffer, once all that was recorded is done.
+    pub fn read<T: bytemuck::Pod>(&self, buffer: &Buffer, first: usize, len: usize) -> Result<Vec<T>> {
+        if len == 0 {
+            return Ok(Vec::new());
+        }
+        let bytes = (4 * len) as u64;
+        let staging = self.staging(bytes);
+        self.recorder().submit_with(|encoder| {
+            encoder.copy_buffer_to_buffer(&buffer.raw().buffer, 4 * first as u64, &staging, 0, bytes);
+        })?;
+        let (tell, told) = std::sync::mpsc::channel();
+        staging.map_async(wgpu::MapMode::Read, 0..bytes, move |result| {
+            drop(tell.send(result)); // nobody listens only if we failed
+        });
+        self.finish()?;
+        told.recv().map_err(|e| failed("reading back", e))?.map_err(|e| failed("reading back", e))?;
+        let values = {
+            let view = staging.get_mapped_range(0..bytes).map_err(|e| failed("reading back", e))?;
+            bytemuck::pod_collect_to_vec(&view[..])
+        };
+        staging.unmap();
+        self.0.staging.lock().unwrap_or_else(PoisonError::into_inner).push(staging);
+        Ok(values)
+    }
+
+    /// A buffer the host can read, an old one if one is large enough.
+    fn staging(&self, bytes: u64) -> wgpu::Buffer {
+        const KEPT: usize = 4;
+        let mut kept = self.0.staging.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(i) = kept.iter().position(|b| b.size() >= bytes && b.size() <= (4 * bytes).max(1 << 16)) {
+            return kept.swap_remove(i);
+        }
+        kept.truncate(KEPT - 1);
+        self.0.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("staging"),
+            size: bytes.next_multiple_of(256),
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        })
+    }
+
+    /// Whether the device is gone for good.
+    pub fn is_lost(&self) -> bool {
+        self.0.health.is_lost()
+    }
+}

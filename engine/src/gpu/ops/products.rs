@@ -1,0 +1,166 @@
+//! Matrix products and convolutions.
+
+use super::{Buffer, Call, Gpu};
+use crate::gpu::Weight;
+use crate::ops::Activation;
+use crate::{Result, Tensor};
+use sam3i_kernels::gpu::{Constant, Kernel};
+use sam3i_kernels::matmul::gpu::{BIAS, Params, RESIDUAL, TILE, TILED, activation, groups};
+use sam3i_kernels::{conv, conv_transpose};
+
+/// Flops of a dispatch, so that even a slow GPU is done with it in a fraction of a second.
+const MOST_WORK: u64 = 32_000_000_000;
+
+/// What follows a product.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct After<'a> {
+    pub bias: Option<&'a Tensor>,
+    pub activation: Activation,
+    pub residual: Option<&'a Tensor>,
+}
+
+/// `activation(x wᵀ + bias) + residual`; the result has this shape, `n` its last axis.
+pub(crate) fn linear(gpu: &Gpu, x: &Tensor, w: &Weight, after: After, shape: &[usize]) -> Result<Tensor> {
+    let x = x.contiguous()?;
+    let (left, a_at) = x.on_gpu("linear")?;
+    let (n, k) = (shape[shape.len() - 1], x.last_dim());
+    let m = shape[..shape.len() - 1].iter().product::<usize>();
+    let params = Params { m: m as u32, n: n as u32, k: k as u32, a_at, ..Params::default() };
+    let output = gpu.buffer(m * n)?;
+    product(gpu, params, left, w, after, false, &output)?;
+    Ok(Tensor::from_gpu(x.device(), shape, output))
+}
+
+/// `a bᵀ` of two activations.
+pub(crate) fn matmul_transposed(gpu: &Gpu, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let (a, b) = (a.contiguous()?, b.contiguous()?);
+    let ([m, k], [n, _]) = (a.dims()?, b.dims()?);
+    let ((left, a_at), (right, w_at)) = (a.on_gpu("matmul")?, b.on_gpu("matmul")?);
+    let params =
+        Params { m: m as u32, n: n as u32, k: k as u32, w_stride: k as u32, a_at, w_at, ..Params::default() };
+    let output = gpu.buffer(m * n)?;
+    let inputs = [Some(left), Some(right), None, None];
+    tiles(gpu, &TILED, &[], &inputs, &output, [m, n, k], |first_tile| Params { first_tile, ..params })?;
+    Ok(Tensor::from_gpu(a.device(), &[m, n], output))
+}
+
+/// A transposed convolution 2 x 2: a product whose results go to the doubled map.
+pub(crate) fn conv_transpose(
+    gpu: &Gpu,
+    shape: &conv_transpose::Shape,
+    x: &Tensor,
+    w: &Weight,
+    bias: &Tensor,
+    activation: Activation,
+) -> Result<Tensor> {
+    let x = x.contiguous()?;
+    let (left, a_at) = x.on_gpu("conv_transpose")?;
+    let params = Params {
+        m: (shape.height * shape.width) as u32,
+        n: 4 * shape.out_channels as u32,
+        k: shape.channels as u32,
+        a_at,
+        width: shape.width as u32,
+        out_channels: shape.out_channels as u32,
+        ..Params::default()
+    };
+    let out_shape = [2 * shape.height, 2 * shape.width, shape.out_channels];
+    let output = gpu.buffer(out_shape.iter().product())?;
+    let after = After { bias: Some(bias), activation, residual: None };
+    product(gpu, params, left, w, after, true, &output)?;
+    Ok(Tensor::from_gpu(x.device(), &out_shape, output))
+}
+
+fn product(
+    gpu: &Gpu,
+    params: Params,
+    left: &Buffer,
+    w: &Weight,
+    after: After,
+    doubled: bool,
+    output: &Buffer,
+) -> Result<()> {
+    let bias = after.bias.map(Tensor::contiguous).transpose()?;
+    let residual = after.residual.map(Tensor::contiguous).transpose()?;
+    let bias = bias.as_ref().map(|t| t.on_gpu("linear")).transpose()?;
+    let residual = residual.as_ref().map(|t| t.on_gpu("linear")).transpose()?;
+    let flag = |there: bool, flag: u32| if there { flag } else { 0 };
+    let params = Params {
+        w_stride: w.stride as u32,
+        bias_at: bias.map_or(0, |(_, at)| at),
+        residual_at: residual.map_or(0, |(_, at)| at),
+        flags: flag(bias.is_some(), BIAS) | flag(residual.is_some(), RESIDUAL),
+        ..params
+    };
+    let constants =
+        [("HALF", u32::from(w.half)), activation(after.activation), ("DOUBLED", u32::from(doubled))];
+    let inputs = [Some(left), Some(&w.buffer), bias.map(|(b, _)| b), residual.map(|(b, _)| b)];
+    let sizes = [params.m, params.n, params.k].map(|n| n as usize);
+    tiles(gpu, &TILED, &constants, &inputs, output, sizes, |first_tile| Params { first_tile, ..params })
+}
+
+/// `activation(conv(x, w) + bias)`.
+pub(crate) fn conv(
+    gpu: &Gpu,
+    shape: &conv::Shape,
+    x: &Tensor,
+    w: &Weight,
+    bias: Option<&Tensor>,
+    act: Activation,
+) -> Result<Tensor> {
+    let (height, width) = shape.out_size();
+    let out_shape = [height, width, shape.out_channels];
+    if shape.kernel == 1 && shape.stride == 1 && shape.padding == 0 {
+        let after = After { bias, activation: act, residual: None };
+        return linear(gpu, x, w, after, &out_shape); // nothing to gather
+    }
+    let x = x.contiguous()?;
+    let bias = bias.map(Tensor::contiguous).transpose()?;
+    let (map, x_at) = x.on_gpu("conv")?;
+    let bias = bias.as_ref().map(|t| t.on_gpu("conv")).transpose()?;
+    let params = conv::gpu::Params {
+        w_stride: w.stride as u32,
+        x_at,
+        bias_at: bias.map_or(0, |(_, at)| at),
+        flags: if bias.is_some() { BIAS } else { 0 },
+        ..conv::gpu::Params::new(shape)
+    };
+    let constants = [("HALF", u32::from(w.half)), activation(act)];
+    let inputs = [Some(map), Some(&w.buffer), bias.map(|(b, _)| b)];
+    let output = gpu.buffer(out_shape.iter().product())?;
+    let sizes = [params.m, params.n, params.k].map(|n| n as usize);
+    tiles(gpu, &conv::gpu::TILED, &constants, &inputs, &output, sizes, |first_tile| conv::gpu::Params {
+        first_tile,
+        ..params
+    })?;
+    Ok(Tensor::from_gpu(x.device(), &out_shape, output))
+}
+
+/// Dispatches a product of `[m, n, k]` in bands of rows, each of bounded work. `params` is given the number of tiles of rows
+/// before a band.
+fn tiles<P: bytemuck::Pod>(
+    gpu: &Gpu,
+    kernel: &'static Kernel,
+    constants: &[Constant],
+    inputs: &[Option<&Buffer>],
+    output: &Buffer,
+    [m, n, k]: [usize; 3],
+    params: impl Fn(u32) -> P,
+) -> Result<()> {
+    let rows = m.div_ceil(TILE);
+    let work_of_row = 2 * (TILE * n) as u64 * k as u64;
+    let band = (MOST_WORK / work_of_row.max(1)).clamp(1, 65_535) as usize;
+    for first in (0..rows).step_by(band) {
+        let count = band.min(rows - first);
+        gpu.dispatch(&Call {
+            kernel,
+            constants,
+            params: bytemuck::bytes_of(&params(first as u32)),
+            inputs,
+            output,
+            groups: groups(count, n),
+            work: work_of_row * count as u64,
+        })?;
+    }
+    Ok(())
+}

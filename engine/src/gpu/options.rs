@@ -1,0 +1,64 @@
+//! How a GPU device is to run.
+
+use crate::DType;
+use std::collections::BTreeMap;
+
+/// Which adapter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GpuChoice {
+    /// The best: discrete, then integrated, then virtual, then software.
+    #[default]
+    Best,
+    /// The best that is no software.
+    Hardware,
+    /// The one with this number in [`super::adapters`].
+    Number(usize),
+    /// The first whose name contains this, whatever the case.
+    Name(String),
+}
+
+/// How a GPU device is to run.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct GpuOptions {
+    /// Which adapter.
+    pub choice: GpuChoice,
+    /// How weights of products are stored: `f32` if `None`, or `f16`. Activations are `f32`.
+    pub dtype: Option<DType>,
+    /// Most bytes of GPU memory to take; no bound of our own if `None`.
+    pub budget: Option<u64>,
+    /// WGSL texts to run in place of ours, by the name of the kernel (see `sam3i_kernels::gpu::all`).
+    pub overrides: BTreeMap<String, String>,
+}
+
+impl GpuOptions {
+    /// Uses this adapter.
+    #[must_use]
+    pub fn choice(mut self, choice: GpuChoice) -> Self {
+        self.choice = choice;
+        self
+    }
+
+    /// Stores weights of products in this type.
+    #[must_use]
+    pub fn dtype(mut self, dtype: DType) -> Self {
+        self.dtype = Some(dtype);
+        self
+    }
+
+    /// Runs this WGSL text in place of our kernel of that name. It has to keep the kernel's bindings, parameters and header
+    /// constants; it is compiled with wgpu's checks of bounds and loops.
+    #[must_use]
+    pub fn override_kernel(mut self, name: impl Into<String>, source: impl Into<String>) -> Self {
+        self.overrides.insert(name.into(), source.into());
+        self
+    }
+
+    /// Takes at most so many bytes of GPU memory.
+    #[must_use]
+    pub fn budget(mut self, bytes: u64) -> Self {
+        self.budget = Some(bytes);
+        self
+    }
+}

@@ -1,0 +1,203 @@
+//! What a GPU kernel is: WGSL text, its bindings and its launch, as data. Whoever has a GPU carries it out.
+//!
+//! Every kernel is a complete WGSL file beside its op's other forms. Its variants are values of the `const` lines at its
+//! top ([`Kernel::specialised`] replaces them), so each file stays valid by itself. All kernels bind alike, in group 0:
+//!
+//! | binding | what |
+//! |---|---|
+//! | 0 | the parameters, `var<uniform> p: Params`, laid out as the `#[repr(C)]` struct beside the kernel |
+//! | 1 to `inputs` | operands, `var<storage, read>` |
+//! | `inputs + 1` | the result, `var<storage, read_write>` |
+//!
+//! Operands are whole buffers; where a tensor begins in one is a parameter (`x_at`). The portable kernels keep WebGPU's
+//! default limits: 16 KiB of workgroup memory, 256 threads, 8 storage bindings.
+
+use std::borrow::Cow;
+
+/// A value of one of a kernel's header constants.
+pub type Constant = (&'static str, u32);
+
+/// How parameters lie in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// Bytes of the whole.
+    pub size: usize,
+    /// Name, offset and type of each field. Names that begin with `unused` mean nothing.
+    pub fields: &'static [(&'static str, usize, &'static str)],
+}
+
+/// A struct of parameters that is copied to a GPU as it lies, and its [`Layout`].
+macro_rules! params {
+    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$doc:meta])* pub $field:ident: $ty:ty,)* }) => {
+        $(#[$meta])*
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
+        pub struct $name { $($(#[$doc])* pub $field: $ty,)* }
+
+        impl $name {
+            /// How it lies in memory.
+            pub const LAYOUT: $crate::gpu::Layout = $crate::gpu::Layout {
+                size: size_of::<$name>(),
+                fields: &[$((stringify!($field), std::mem::offset_of!($name, $field), stringify!($ty)),)*],
+            };
+        }
+    };
+}
+pub(crate) use params;
+
+/// A compute kernel.
+#[derive(Debug)]
+pub struct Kernel {
+    /// Its name, unique among all kernels: the op's, and the variant's.
+    pub name: &'static str,
+    /// The WGSL text. The entry point is `main`.
+    pub source: &'static str,
+    /// Operands it reads.
+    pub inputs: usize,
+    /// How its parameters lie.
+    pub params: Layout,
+    /// Threads of a workgroup.
+    pub threads: u32,
+    /// What it needs beyond WebGPU's core.
+    pub needs: Needs,
+    /// Settings of its constants that are used (and so must compile everywhere): beside the text's own, one each.
+    pub variants: &'static [&'static [Constant]],
+}
+
+/// What a kernel needs beyond WebGPU's core.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// `f16` in the shader.
+    pub f16: bool,
+    /// Subgroup operations.
+    pub subgroups: bool,
+    /// Cooperative matrices of this side, f16 in and f32 out.
+    pub matrices: Option<u32>,
+    /// Workgroup memory of its largest variant, in bytes, at most.
+    pub shared: u32,
+}
+
+/// Nothing beyond WebGPU's core.
+pub const PORTABLE: Needs = Needs { f16: false, subgroups: false, matrices: None, shared: 16 * 1024 };
+
+impl Kernel {
+    /// The text with these values for its header constants (`const NAME: u32 = ..;` or `bool`).
+    ///
+    /// # Panics
+    /// If the text has no such constant.
+    #[must_use]
+    pub fn specialised(&self, constants: &[Constant]) -> Cow<'static, str> {
+        match specialised(self.source, constants) {
+            Ok(text) => text,
+            Err(name) => panic!("kernel {} has no constant {name}", self.name),
+        }
+    }
+}
+
+/// A text with these values for its header constants, or the name of one it has not got.
+///
+/// # Errors
+/// The name of the first constant the text lacks.
+pub fn specialised<'a>(text: &'a str, constants: &[Constant]) -> Result<Cow<'a, str>, &'static str> {
+    let mut text = Cow::Borrowed(text);
+    for &(name, value) in constants {
+        let (start, end, is_bool) = header_value(&text, name).ok_or(name)?;
+        let value = if is_bool { (value != 0).to_string() } else { format!("{value}u") };
+        text.to_mut().replace_range(start..end, &value);
+    }
+    Ok(text)
+}
+
+/// Where the value of a header constant stands, and whether it is a truth value.
+fn header_value(text: &str, name: &str) -> Option<(usize, usize, bool)> {
+    [(": u32 = ", false), (": bool = ", true)].into_iter().find_map(|(kind, is_bool)| {
+        let head = format!("const {name}{kind}");
+        let start = text.find(&head)? + head.len();
+        let end = start + text[start..].find(';')?;
+        Some((start, end, is_bool))
+    })
+}
+
+/// The most workgroups along an axis of a dispatch.
+pub const MOST_GROUPS: u32 = 65_535;
+
+/// Workgroups for `n` items, so many a workgroup, folded over two axes: the kernel's number of an item is
+/// `id.x + id.y * (groups.x * threads)`.
+#[must_use]
+pub fn line(n: usize, each: u32) -> [u32; 3] {
+    let groups = (n as u64).div_ceil(u64::from(each));
+    let y = groups.div_ceil(u64::from(MOST_GROUPS)).max(1);
+    let x = groups.div_ceil(y);
+    [x as u32, y as u32, 1]
+}
+
+/// Every kernel there is.
+#[must_use]
+pub fn all() -> Vec<&'static Kernel> {
+    [
+        crate::attention::gpu::KERNELS,
+        crate::conv::gpu::KERNELS,
+        crate::copy::gpu::KERNELS,
+        crate::elementwise::gpu::KERNELS,
+        crate::embedding::gpu::KERNELS,
+        crate::grid_sample::gpu::KERNELS,
+        crate::group_norm::gpu::KERNELS,
+        crate::layer_norm::gpu::KERNELS,
+        crate::matmul::gpu::KERNELS,
+        crate::mean_rows::gpu::KERNELS,
+        crate::pool::gpu::KERNELS,
+        crate::resize::gpu::KERNELS,
+        crate::rope::gpu::KERNELS,
+        crate::sine::gpu::KERNELS,
+        crate::softmax::gpu::KERNELS,
+        crate::window::gpu::KERNELS,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TWO: Kernel = Kernel {
+        name: "two",
+        source: "const A: u32 = 1u;\nconst B: bool = false;\nfn main() {}\n",
+        inputs: 0,
+        params: Layout { size: 0, fields: &[] },
+        threads: 1,
+        needs: PORTABLE,
+        variants: &[],
+    };
+
+    #[test]
+    fn constants_are_replaced_in_the_header() {
+        let text = TWO.specialised(&[("B", 1), ("A", 7)]);
+        assert_eq!(text, "const A: u32 = 7u;\nconst B: bool = true;\nfn main() {}\n");
+    }
+
+    #[test]
+    #[should_panic(expected = "no constant C")]
+    fn an_unknown_constant_is_our_own_mistake() {
+        drop(TWO.specialised(&[("C", 1)]));
+    }
+
+    #[test]
+    fn a_line_of_groups_covers_its_items_within_the_limit() {
+        for n in [0, 1, 64, 65, 64 * 65_535, 64 * 65_535 + 1, 1 << 29] {
+            let [x, y, z] = line(n, 64);
+            assert!(x <= MOST_GROUPS && y <= MOST_GROUPS && z == 1);
+            assert!(u64::from(x) * u64::from(y) * 64 >= n as u64, "{n}");
+        }
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<_> = all().iter().map(|k| k.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all().len());
+    }
+}

@@ -1,0 +1,219 @@
+// A matrix product with a weight and what follows it. Contract: mod.rs; any shape.
+//
+// A workgroup of 8 x 8 threads makes a tile of 64 x 64 results, 8 x 8 a thread, over blocks of 16 of k. Both operands lie with
+// k innermost; each thread loads a square of 4 rows by 4 k from either, turns it, and stores it to workgroup memory as
+// [k][rows], so that the inner loop reads quads of rows and quads of columns.
+
+// Weights are f16, two a word, rows padded to whole quads; else f32.
+const HALF: bool = false;
+// 0 none, 1 relu, 2 gelu
+const ACTIVATION: u32 = 0u;
+// Rows are the pixels of a map, columns the four taps of a transposed convolution: results go to the doubled map.
+const DOUBLED: bool = false;
+
+const THREADS: u32 = 64u;
+const BLOCK: u32 = 16u;
+// Quads of rows (and of columns) of a tile.
+const QUADS: u32 = 16u;
+
+struct Params {
+    m: u32,
+    n: u32,
+    k: u32,
+    // words between rows of the weight
+    w_stride: u32,
+    a_at: u32,
+    w_at: u32,
+    bias_at: u32,
+    residual_at: u32,
+    // 1 there is a bias, 2 there is a residual
+    flags: u32,
+    // tiles of rows before this dispatch
+    first_tile: u32,
+    // of the map, where results are doubled
+    width: u32,
+    out_channels: u32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> a: array<f32>;
+@group(0) @binding(2) var<storage, read> w: array<u32>;
+@group(0) @binding(3) var<storage, read> bias: array<f32>;
+@group(0) @binding(4) var<storage, read> residual: array<f32>;
+@group(0) @binding(5) var<storage, read_write> out: array<f32>;
+
+// [k][quads of rows]
+var<workgroup> a_tile: array<vec4<f32>, BLOCK * QUADS>;
+var<workgroup> w_tile: array<vec4<f32>, BLOCK * QUADS>;
+
+// Four values along k of a row of the left operand; zeros outside.
+fn a_quad(row: u32, k: u32) -> vec4<f32> {
+    var quad = vec4<f32>(0.0);
+    if (row < p.m) {
+        let at = p.a_at + row * p.k + k;
+        if (k + 3u < p.k) {
+            quad = vec4<f32>(a[at], a[at + 1u], a[at + 2u], a[at + 3u]);
+        } else {
+            if (k < p.k) { quad.x = a[at]; }
+            if (k + 1u < p.k) { quad.y = a[at + 1u]; }
+            if (k + 2u < p.k) { quad.z = a[at + 2u]; }
+        }
+    }
+    return quad;
+}
+
+// Four values along k of a row of the weight; zeros outside.
+fn w_quad(row: u32, k: u32) -> vec4<f32> {
+    var quad = vec4<f32>(0.0);
+    if (row < p.n && k < p.k) {
+        let at = p.w_at + row * p.w_stride;
+        if (HALF) {
+            quad = vec4<f32>(unpack2x16float(w[at + k / 2u]), unpack2x16float(w[at + k / 2u + 1u]));
+        } else if (k + 3u < p.k) {
+            quad = bitcast<vec4<f32>>(vec4<u32>(w[at + k], w[at + k + 1u], w[at + k + 2u], w[at + k + 3u]));
+        } else {
+            quad.x = bitcast<f32>(w[at + k]);
+            if (k + 1u < p.k) { quad.y = bitcast<f32>(w[at + k + 1u]); }
+            if (k + 2u < p.k) { quad.z = bitcast<f32>(w[at + k + 2u]); }
+        }
+    }
+    return quad;
+}
+
+// exp(v) for v at most 88, to 2e-7 of itself; 0 where it would be no normal number.
+fn exp_f32(v: f32) -> f32 {
+    let clamped = max(v, -87.4);
+    let n = round(clamped * 1.44269504);
+    let r = (clamped - n * 0.69314575) - n * 1.4286068e-6;
+    let tail = ((((0.00019841270 * r + 0.0013888889) * r + 0.0083333333) * r + 0.041666667) * r + 0.16666667) * r + 0.5;
+    let e = 1.0 + (r * r * tail + r);
+    let power = bitcast<f32>(u32(i32(n) + 127) << 23u);
+    return select(e * power, 0.0, v < -87.3);
+}
+
+// erfc(a) for a >= 0; the polynomial is that of math.rs.
+fn erfc_f32(a: f32) -> f32 {
+    let t = 1.0 / (1.0 + 0.35 * a);
+    var y = 0.03840106;
+    y = y * t - 0.15892832;
+    y = y * t + 0.18146127;
+    y = y * t - 0.027705684;
+    y = y * t + 0.08701875;
+    y = y * t + 0.14604221;
+    y = y * t + 0.15118617;
+    y = y * t + 0.1879024;
+    y = y * t + 0.19713827;
+    y = y * t + 0.19748378;
+    return t * y * exp_f32(-a * a);
+}
+
+fn gelu(v: f32) -> f32 {
+    let a = min(abs(v), 14.0);
+    return max(v, 0.0) - 0.5 * a * erfc_f32(a * 0.70710678);
+}
+
+fn activate(v: f32) -> f32 {
+    if (ACTIVATION == 1u) {
+        return max(v, 0.0);
+    }
+    if (ACTIVATION == 2u) {
+        return gelu(v);
+    }
+    return v;
+}
+
+fn store(row: u32, column: u32, sum: f32) {
+    if (row >= p.m || column >= p.n) {
+        return;
+    }
+    var at = row * p.n + column;
+    var channel = column;
+    if (DOUBLED) {
+        let tap = column / p.out_channels;
+        channel = column % p.out_channels;
+        let y = 2u * (row / p.width) + tap / 2u;
+        let x = 2u * (row % p.width) + tap % 2u;
+        at = (y * 2u * p.width + x) * p.out_channels + channel;
+    }
+    var v = sum;
+    if ((p.flags & 1u) != 0u) {
+        v += bias[p.bias_at + channel];
+    }
+    v = activate(v);
+    if ((p.flags & 2u) != 0u) {
+        v += residual[p.residual_at + at];
+    }
+    out[at] = v;
+}
+
+fn store_quad(row: u32, column: u32, sums: vec4<f32>) {
+    store(row, column, sums.x);
+    store(row, column + 1u, sums.y);
+    store(row, column + 2u, sums.z);
+    store(row, column + 3u, sums.w);
+}
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let first_row = (group.y + p.first_tile) * (4u * QUADS);
+    let first_column = group.x * (4u * QUADS);
+    // The square this thread loads, and the quads of rows and columns it sums.
+    let load_quad = lane / 4u;
+    let load_k = 4u * (lane % 4u);
+    let ty = lane / 8u;
+    let tx = lane % 8u;
+
+    // Rows 4 ty .. 4 ty + 3 (c0 to c3) and 32 later (c4 to c7); columns 4 tx .. (l) and 32 later (r).
+    var c0l = vec4<f32>(); var c0r = vec4<f32>();
+    var c1l = vec4<f32>(); var c1r = vec4<f32>();
+    var c2l = vec4<f32>(); var c2r = vec4<f32>();
+    var c3l = vec4<f32>(); var c3r = vec4<f32>();
+    var c4l = vec4<f32>(); var c4r = vec4<f32>();
+    var c5l = vec4<f32>(); var c5r = vec4<f32>();
+    var c6l = vec4<f32>(); var c6r = vec4<f32>();
+    var c7l = vec4<f32>(); var c7r = vec4<f32>();
+
+    for (var first_k = 0u; first_k < p.k; first_k += BLOCK) {
+        let row = first_row + 4u * load_quad;
+        let column = first_column + 4u * load_quad;
+        let k = first_k + load_k;
+        let a_square = transpose(mat4x4<f32>(a_quad(row, k), a_quad(row + 1u, k), a_quad(row + 2u, k), a_quad(row + 3u, k)));
+        let w_square =
+            transpose(mat4x4<f32>(w_quad(column, k), w_quad(column + 1u, k), w_quad(column + 2u, k), w_quad(column + 3u, k)));
+        workgroupBarrier();
+        a_tile[load_k * QUADS + load_quad] = a_square[0];
+        a_tile[(load_k + 1u) * QUADS + load_quad] = a_square[1];
+        a_tile[(load_k + 2u) * QUADS + load_quad] = a_square[2];
+        a_tile[(load_k + 3u) * QUADS + load_quad] = a_square[3];
+        w_tile[load_k * QUADS + load_quad] = w_square[0];
+        w_tile[(load_k + 1u) * QUADS + load_quad] = w_square[1];
+        w_tile[(load_k + 2u) * QUADS + load_quad] = w_square[2];
+        w_tile[(load_k + 3u) * QUADS + load_quad] = w_square[3];
+        workgroupBarrier();
+        for (var i = 0u; i < BLOCK; i++) {
+            let upper = a_tile[i * QUADS + ty];
+            let lower = a_tile[i * QUADS + ty + 8u];
+            let left = w_tile[i * QUADS + tx];
+            let right = w_tile[i * QUADS + tx + 8u];
+            c0l += upper.x * left; c0r += upper.x * right;
+            c1l += upper.y * left; c1r += upper.y * right;
+            c2l += upper.z * left; c2r += upper.z * right;
+            c3l += upper.w * left; c3r += upper.w * right;
+            c4l += lower.x * left; c4r += lower.x * right;
+            c5l += lower.y * left; c5r += lower.y * right;
+            c6l += lower.z * left; c6r += lower.z * right;
+            c7l += lower.w * left; c7r += lower.w * right;
+        }
+    }
+
+    let row = first_row + 4u * ty;
+    let column = first_column + 4u * tx;
+    store_quad(row, column, c0l); store_quad(row, column + 32u, c0r);
+    store_quad(row + 1u, column, c1l); store_quad(row + 1u, column + 32u, c1r);
+    store_quad(row + 2u, column, c2l); store_quad(row + 2u, column + 32u, c2r);
+    store_quad(row + 3u, column, c3l); store_quad(row + 3u, column + 32u, c3r);
+    store_quad(row + 32u, column, c4l); store_quad(row + 32u, column + 32u, c4r);
+    store_quad(row + 33u, column, c5l); store_quad(row + 33u, column + 32u, c5r);
+    store_quad(row + 34u, column, c6l); store_quad(row + 34u, column + 32u, c6r);
+    store_quad(row + 35u, column, c7l); store_quad(row + 35u, column + 32u, c7r);
+}

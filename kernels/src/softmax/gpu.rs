@@ -1,0 +1,31 @@
+//! Softmax on a GPU.
+
+use crate::gpu::{Kernel, PORTABLE, params};
+
+/// All kernels of this op.
+pub const KERNELS: &[&Kernel] = &[&SOFTMAX];
+
+/// Softmax, a workgroup a row.
+pub const SOFTMAX: Kernel = Kernel {
+    name: "softmax",
+    source: include_str!("softmax.wgsl"),
+    inputs: 1,
+    params: Params::LAYOUT,
+    threads: 64,
+    needs: PORTABLE,
+    variants: &[],
+};
+
+params! {
+    /// Parameters of [`SOFTMAX`].
+    pub struct Params {
+        /// Rows.
+        pub rows: u32,
+        /// Elements of a row.
+        pub columns: u32,
+        /// Where the operand begins.
+        pub x_at: u32,
+        /// Keeps the size a multiple of 16 bytes.
+        pub unused: u32,
+    }
+}
