@@ -1,7 +1,7 @@
 //! The command line: its verbs.
 
 use crate::{
-    bench, completions, convert, devices, eval, inspect, kernels, merge, predict, segment, synth, verify,
+    bench, completions, convert, devices, eval, inspect, kernels, man, merge, predict, segment, synth, verify,
 };
 use clap::{Parser, Subcommand};
 
@@ -53,4 +53,6 @@ pub enum Command {
     Devices(devices::Args),
     /// Print a script that completes commands in a shell
     Completions(completions::Args),
+    /// Print the manual, or write a page for each verb
+    Man(man::Args),
 }

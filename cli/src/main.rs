@@ -15,10 +15,12 @@ mod devices;
 mod eval;
 mod export;
 mod files;
+mod hub;
 mod inputs;
 mod inspect;
 mod journal;
 mod kernels;
+mod man;
 mod merge;
 mod model;
 mod outcome;
@@ -73,6 +75,7 @@ fn run(command: &Command) -> anyhow::Result<Outcome> {
         Command::Kernels(args) => return kernels::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
     };
     done.map(|()| Outcome::Done)
 }

@@ -1,7 +1,6 @@
 //! `sam3i verify`: one real pass, every op run again on the reference with the same operands.
 
 use crate::device::DeviceArgs;
-use crate::inputs::Input;
 use crate::model::ModelArgs;
 use crate::outcome::Outcome;
 use crate::prompts::level_parser;
@@ -173,7 +172,7 @@ struct Report {
 pub fn run(args: &Args) -> Result<Outcome> {
     terminal::start_logging(0);
     let messages = Messages::new(args.json, false);
-    let picture = Input(&args.image).read(&DecodeOptions::default())?;
+    let picture = Picture::open(&args.image, &DecodeOptions::default())?;
     let prompt = Prompt::text(&args.prompt).level(args.level);
     prompt.check(picture.width, picture.height)?;
     let chosen = args.device.start(messages)?;

@@ -194,6 +194,26 @@ fn every_block_of_commands_is_marked_as_one() {
     }
 }
 
+/// Blocks of Rust that are not in the code: a change the reader is to make.
+const TO_BE_WRITTEN: [&str; 1] = ["let mut sums = [0f32; LANES];"];
+
+#[test]
+fn rust_in_the_documents_is_taken_from_code_that_is_compiled() {
+    let code: Vec<String> = ["model/examples/one_shot.rs", "tests/tests/ops.rs"]
+        .map(|file| fs::read_to_string(root().join(file)).expect("a source"))
+        .into();
+    let quotes = |code: &str, block: &str| {
+        let mut lines = code.lines().map(str::trim);
+        block.lines().map(str::trim).filter(|line| !line.is_empty()).all(|line| lines.any(|l| l == line))
+    };
+    for block in documents().iter().flat_map(|document| blocks(document)) {
+        let is_new = TO_BE_WRITTEN.iter().any(|start| block.text.starts_with(start));
+        if block.kind == "rust" && !is_new {
+            assert!(code.iter().any(|code| quotes(code, &block.text)), "{} is in no source", block.place);
+        }
+    }
+}
+
 #[test]
 fn commands_in_running_text_are_understood() {
     let folder = workplace("text");

@@ -19,7 +19,7 @@ const MEMORY: u64 = 256 << 20;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    which: Selection,
+    pub(super) which: Selection,
     /// Seconds for each line; the shortest run counts
     #[arg(long, value_name = "SECONDS", default_value = "0.5")]
     seconds: f64,

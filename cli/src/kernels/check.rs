@@ -16,7 +16,7 @@ const LONGEST_CASE: usize = 2000;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    which: Selection,
+    pub(super) which: Selection,
     /// Random cases of each op
     #[arg(long, value_name = "N", default_value = "64")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]

@@ -29,6 +29,7 @@ struct Line {
     name: &'static str,
     computes: &'static str,
     traced_as: &'static [&'static str],
+    gpu_kernels: Vec<&'static str>,
     forms: String,
     takes: String,
 }
@@ -40,6 +41,7 @@ pub fn run(args: &Args) -> Result<()> {
         name: op.name,
         computes: op.formula,
         traced_as: op.traced,
+        gpu_kernels: op.gpu.iter().map(|kernel| kernel.name).collect(),
         forms: format!("reference; {}", op.cpu.all()),
         takes: op.cpu.on(&device),
     });
@@ -53,9 +55,9 @@ impl Report {
         for Line { name, forms, takes, .. } in &self.ops {
             writeln!(text, "{name:<15} {forms:<45} {takes}")?;
         }
-        writeln!(text, "\n{:<15} computes", "op")?;
-        for Line { name, computes, .. } in &self.ops {
-            writeln!(text, "{name:<15} {computes}")?;
+        writeln!(text, "\n{:<15} {:<65} gpu kernels", "op", "computes")?;
+        for Line { name, computes, gpu_kernels, .. } in &self.ops {
+            writeln!(text, "{name:<15} {computes:<65} {}", gpu_kernels.join(", "))?;
         }
         Ok(text)
     }
