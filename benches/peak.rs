@@ -3,11 +3,13 @@
 use crate::Work;
 use sam3i_engine::{DType, Isa};
 use sam3i_kernels::isa::Avx512Bf16;
-use sam3i_kernels::peak::{bf16_multiply_adds, multiply_adds};
+use sam3i_kernels::peak::{bf16_products, copy, multiply_adds};
 use std::time::Duration;
 
 /// Values of each of the two buffers that are streamed: far more than the caches hold.
 const STREAM: usize = 16 << 20;
+/// Rounds of a measurement of arithmetic.
+const ROUNDS: usize = 1_000_000;
 /// Runs the best of which counts.
 const RUNS: usize = 7;
 
@@ -23,16 +25,13 @@ impl Peak {
     #[must_use]
     pub fn measure(pool: &rayon::ThreadPool, isa: Isa, dtype: DType) -> Self {
         let proof = Avx512Bf16::detect().filter(|_| dtype == DType::Bf16);
-        let products = |_: rayon::BroadcastContext| match proof {
-            Some(proof) => bf16_multiply_adds(proof, 400_000, 0.9),
-            None => multiply_adds(isa, 400_000, 0.9),
+        let products = || match proof {
+            Some(proof) => bf16_products(proof, ROUNDS),
+            None => multiply_adds(isa, ROUNDS),
         };
-        let flops = best_rate(|| pool.broadcast(products).iter().sum());
+        let flops = best_rate(|| pool.install(products));
         let (from, mut to) = (vec![1f32; STREAM], vec![0f32; STREAM]);
-        let bytes = best_rate(|| {
-            pool.install(|| sam3i_kernels::copy::cpu::flat(&from, &mut to));
-            2 * size_of_val(from.as_slice()) as u64
-        });
+        let bytes = best_rate(|| pool.install(|| copy(&from, &mut to)));
         println!("machine {isa} {dtype}: {:.1} GFLOP/s, {:.1} GB/s of memory\n", flops / 1e9, bytes / 1e9);
         Self { flops, bytes }
     }

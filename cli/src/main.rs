@@ -15,9 +15,12 @@ mod devices;
 mod eval;
 mod export;
 mod files;
+mod hub;
 mod inputs;
 mod inspect;
 mod journal;
+mod kernels;
+mod man;
 mod merge;
 mod model;
 mod outcome;
@@ -33,6 +36,7 @@ mod segment;
 mod stop;
 mod synth;
 mod terminal;
+mod verify;
 mod weight_type;
 
 use args::{Cli, Command};
@@ -67,8 +71,11 @@ fn run(command: &Command) -> anyhow::Result<Outcome> {
         Command::Inspect(args) => inspect::run(args),
         Command::Synth(args) => synth::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Verify(args) => return verify::run(args),
+        Command::Kernels(args) => return kernels::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
     };
     done.map(|()| Outcome::Done)
 }

@@ -140,6 +140,23 @@ impl Profile {
     }
 }
 
+/// Two tables for people: by stage, and by op.
+pub fn tables(lines: &[OpLine]) -> String {
+    let mut text = format!("{:<10} {:>7} {:>11} {:>10} {:>7}\n", "stage", "calls", "ms", "GFLOP/s", "share");
+    for stage in [Stage::Image, Stage::Text, Stage::Grounding, Stage::Masks] {
+        let of = || lines.iter().filter(|line| line.stage == stage);
+        let ms: f64 = of().map(|line| line.ms).sum();
+        let gflop: f64 = of().filter_map(|line| Some(line.gflops? * line.ms / 1e3)).sum();
+        let (calls, share) =
+            (of().map(|line| line.calls).sum::<u64>(), of().map(|line| line.share).sum::<f64>());
+        let rate = if ms > 0.0 { format!("{:.1}", 1e3 * gflop / ms) } else { "-".to_owned() };
+        let share = format!("{:.1} %", 100.0 * share);
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{stage:<10} {calls:>7} {ms:>11.3} {rate:>10} {share:>7}");
+    }
+    text + "\n" + &table(lines)
+}
+
 /// The lines as a table for people.
 pub fn table(lines: &[OpLine]) -> String {
     let mut text = format!(

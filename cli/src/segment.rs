@@ -10,7 +10,7 @@ use crate::files::{Files, OutputArgs};
 use crate::inputs::{InputArgs, Listed};
 use crate::model::{ModelArgs, missing_adapters};
 use crate::outcome::Outcome;
-use crate::profile::{Profile, table};
+use crate::profile::{Profile, tables};
 use crate::progress::Progress;
 use crate::prompts::PromptArgs;
 use crate::questions::Questions;
@@ -58,6 +58,9 @@ pub struct Args {
     device: DeviceArgs,
     #[command(flatten)]
     output: OutputArgs,
+    /// Tell on stderr where the time went, by stage and by op
+    #[arg(long, help_heading = "Output")]
+    profile: bool,
 }
 
 /// What counts as found.
@@ -183,8 +186,8 @@ impl Batch<'_> {
         if let Some(files) = &mut files {
             files.finish(self.messages)?;
         }
-        if output.verbose > 0 {
-            self.messages.detail(table(&self.profile.lines(1)).trim_end());
+        if self.args.profile || output.verbose > 0 {
+            eprint!("{}", tables(&self.profile.lines(1)));
         }
         Ok(tally.outcome(output.fail_empty))
     }
@@ -250,7 +253,8 @@ impl Batch<'_> {
     /// Runs `f` with the profile watching if anybody will read it.
     fn watched<R>(&self, f: impl FnOnce() -> R) -> R {
         let logged = tracing::enabled!(target: "sam3i::op", tracing::Level::TRACE);
-        if self.args.output.verbose > 0 || logged { trace::observe(self.profile.clone(), f) } else { f() }
+        let read = self.args.profile || self.args.output.verbose > 0;
+        if read || logged { trace::observe(self.profile.clone(), f) } else { f() }
     }
 }
 

@@ -378,9 +378,26 @@ fn devices_bench_and_completions_answer() {
 #[test]
 fn help_is_as_recorded() {
     let folder = TempFolder::new("cli-help");
-    let verbs = ["segment", "convert", "inspect", "synth", "bench", "devices", "completions"];
+    let verbs = [
+        "segment",
+        "predict",
+        "merge",
+        "eval",
+        "convert",
+        "inspect",
+        "synth",
+        "bench",
+        "verify",
+        "kernels",
+        "devices",
+        "completions",
+        "man",
+    ];
     let mut pages = vec![sam3i(folder.path(), &["--help"]).stdout];
     pages.extend(verbs.map(|verb| sam3i(folder.path(), &[verb, "--help"]).stdout));
+    pages.extend(
+        ["list", "check", "bench"].map(|verb| sam3i(folder.path(), &["kernels", verb, "--help"]).stdout),
+    );
     let page = pages.join("\n----------\n\n");
     let recorded = data("help.txt");
     if std::env::var_os("SAM3I_BLESS").is_some() {

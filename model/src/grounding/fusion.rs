@@ -6,6 +6,7 @@ use crate::Result;
 use crate::config::Config;
 use crate::level::Level;
 use crate::nn::{Attention, FeedForward, LayerNorm, Seen, add};
+use crate::watch::Steps;
 use crate::weights::Weights;
 use sam3i_engine::{Tensor, trace};
 
@@ -33,10 +34,12 @@ impl FusionEncoder {
         prompt: &PromptTokens,
         level: Level,
         picture_alone: &Once,
+        steps: &Steps,
     ) -> Result<Tensor> {
         let _scope = trace::scope(|| "enc");
         let mut x_nc = image_nc.clone();
         for (i, layer) in self.0.iter().enumerate() {
+            steps.next()?;
             let _scope = trace::scope(|| format!("layer.{i}"));
             x_nc = match i {
                 0 => picture_alone.get_or_make(|| layer.attend_to_itself(x_nc, position_nc))?,
