@@ -4,6 +4,7 @@
 //! read per op. The model names its stages with [`scope`] and offers its intermediate tensors with [`tap`]; ops
 //! report themselves. The names that result (`vit.block.0.norm1`) are the ones docs/parity.md lists.
 
+use crate::clock::processor_time;
 use crate::error::show_shapes;
 use crate::{Compared, Device, Tensor};
 use std::cell::RefCell;
@@ -22,6 +23,8 @@ pub struct OpRecord {
     pub shapes: String,
     /// How long it took.
     pub time: Duration,
+    /// Processor time of all threads of the process meanwhile; zero where the system does not tell.
+    pub processor_time: Duration,
     /// Its floating-point operations, two a multiply-add.
     pub flops: u64,
 }
@@ -149,21 +152,37 @@ pub fn tap(name: &str, tensor: &Tensor) {
 }
 
 /// A running op; it reports itself on drop.
-pub struct RunningOp(Option<(Arc<dyn Observer>, OpRecord, Instant)>);
+pub struct RunningOp(Option<Watched>);
+
+struct Watched {
+    observer: Arc<dyn Observer>,
+    record: OpRecord,
+    start: Instant,
+    spent: Option<Duration>,
+}
 
 /// Starts the record of an op over operands of these shapes.
 pub fn op<'a>(op: &'static str, flops: u64, shapes: impl IntoIterator<Item = &'a [usize]>) -> RunningOp {
     RunningOp(observer().map(|observer| {
         let shapes = show_shapes(shapes);
-        let record = OpRecord { op, scope: current_scope(), shapes, time: Duration::ZERO, flops };
-        (observer, record, Instant::now())
+        let record = OpRecord {
+            op,
+            scope: current_scope(),
+            shapes,
+            time: Duration::ZERO,
+            processor_time: Duration::ZERO,
+            flops,
+        };
+        Watched { observer, record, start: Instant::now(), spent: processor_time() }
     }))
 }
 
 impl Drop for RunningOp {
     fn drop(&mut self) {
-        if let Some((observer, mut record, start)) = self.0.take() {
+        if let Some(Watched { observer, mut record, start, spent }) = self.0.take() {
             record.time = start.elapsed();
+            let since = |now: Duration| spent.map_or(Duration::ZERO, |spent| now.saturating_sub(spent));
+            record.processor_time = processor_time().map_or(Duration::ZERO, since);
             observer.op(record);
         }
     }

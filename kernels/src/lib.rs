@@ -27,6 +27,7 @@ pub mod layer_norm;
 pub mod math;
 pub mod matmul;
 pub mod mean_rows;
+pub mod memory;
 pub mod parallel;
 pub mod peak;
 pub mod pool;

@@ -7,7 +7,7 @@ use crate::grounding::fusion::FusionEncoder;
 use crate::grounding::geometry::{Geometry, GeometryEncoder};
 use crate::grounding::masks::SegmentationHead;
 use crate::grounding::scoring::Scoring;
-use crate::grounding::{Grounded, PromptTokens};
+use crate::grounding::{Grounded, Once, PromptTokens};
 use crate::level::Level;
 use crate::neck::{Neck, Pyramid};
 use crate::picture::{ImageView, ResizeMode, normalise, resize};
@@ -55,10 +55,20 @@ pub struct Model {
 #[derive(Clone)]
 pub struct ImageEmbedding {
     pyramid: Pyramid,
+    kept: Arc<Kept>,
     width: usize,
     height: usize,
     preprocess: Duration,
     encode: Duration,
+}
+
+/// What the first prompt computes from the picture alone, for those that follow.
+#[derive(Default)]
+struct Kept {
+    /// The geometry encoder's token where there is no geometry.
+    no_geometry: Once,
+    /// See [`FusionEncoder::forward`].
+    fusion: Once,
 }
 
 impl ImageEmbedding {
@@ -274,7 +284,8 @@ impl Model {
         let features_hwc = self.trunk.forward(&pixels_hwc, &steps)?;
         let pyramid = self.neck.forward(&features_hwc)?;
         let encode = start.elapsed();
-        Ok(ImageEmbedding { pyramid, width: picture.width(), height: picture.height(), preprocess, encode })
+        let (width, height) = (picture.width(), picture.height());
+        Ok(ImageEmbedding { pyramid, kept: Arc::default(), width, height, preprocess, encode })
     }
 
     /// Everything in the picture that the prompt means, best first.
@@ -321,7 +332,7 @@ impl Model {
         let start = Instant::now();
         let steps = Steps::new(&watch, Stage::Grounding, config.enc_layers + config.dec_layers);
         let question = Question { tokens: &tokens, geometry: &geometry, level };
-        let grounded = self.ground(image, text_nc, question, &steps)?;
+        let grounded = self.ground(image, &text_nc, question, &steps)?;
         timings.grounding = start.elapsed();
 
         let start = Instant::now();
@@ -342,7 +353,7 @@ impl Model {
         })
     }
 
-    /// The features of a tokenised sentence, `[ctx, d]`; kept for the next time.
+    /// The features of a tokenised sentence, `[n, d]`, padding at the end left out where it does not matter; kept for the next time.
     fn encode_text(&self, tokens: &Tokens, level: Level, steps: &Steps) -> Result<Tensor> {
         let key = (tokens.ids.clone(), level);
         let cache = || self.text_cache.lock().unwrap_or_else(PoisonError::into_inner);
@@ -356,7 +367,10 @@ impl Model {
             let level = if self.checkpoint.adapters().text { level } else { Level::Concept };
             TextAdapters::load(&w, self.config(), level)
         })?;
-        let features = encoder.forward(&tokens.ids, &adapters, steps)?;
+        // What comes after the sentence's end is padding: at the concept level nobody ever looks at it (spec section 5).
+        let cut = matches!(*adapters, TextAdapters::Bypass) && !trace::wants_tensors();
+        let read = if cut { tokens.used.min(tokens.ids.len()) } else { tokens.ids.len() };
+        let features = encoder.forward(&tokens.ids[..read], &adapters, steps)?;
         let mut cache = cache();
         if cache.len() >= TEXT_CACHE {
             cache.clear();
@@ -369,21 +383,23 @@ impl Model {
     fn ground(
         &self,
         image: &ImageEmbedding,
-        text_nc: Tensor,
+        text_nc: &Tensor,
         Question { tokens, geometry, level }: Question,
         steps: &Steps,
     ) -> Result<Grounded> {
         let pyramid = &image.pyramid;
-        let geometry_nc = self.geometry.forward(geometry, pyramid)?;
-        let mut padding = tokens.padding.clone();
-        padding.resize(padding.len() + geometry_nc.shape()[0], false);
-        let tokens_nc = ops::concat::concat(&[&text_nc, &geometry_nc], 0)?;
-        trace::tap("prompt", &tokens_nc);
-        let prompt = PromptTokens { tokens_nc, padding };
+        let geometry_nc = if geometry.is_empty() {
+            image.kept.no_geometry.get_or_make(|| self.geometry.forward(geometry, pyramid))?
+        } else {
+            self.geometry.forward(geometry, pyramid)?
+        };
+        let prompt = PromptTokens::new(text_nc, &tokens.padding, &geometry_nc)?;
+        trace::tap("prompt", &prompt.padded_nc);
 
         let [h, w, d] = pyramid.coarse_hwc.dims()?;
         let image_nc = pyramid.coarse_hwc.reshape(&[h * w, d])?;
-        let fused_nc = self.fusion.forward(&image_nc, &pyramid.position_nc, &prompt, level, steps)?;
+        let fused_nc =
+            self.fusion.forward(&image_nc, &pyramid.position_nc, &prompt, level, &image.kept.fusion, steps)?;
         let memory =
             Memory { image_nc: &fused_nc, position_nc: &pyramid.position_nc, prompt: &prompt, level };
         let decoded = self.decoder.forward(memory, steps)?;

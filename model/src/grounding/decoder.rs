@@ -225,8 +225,7 @@ impl Layer {
 
         let placed = add(z.clone(), positions)?;
         let tokens = &memory.prompt.tokens_nc;
-        let seen = Seen { key_padding: Some(&memory.prompt.padding), ..Seen::default() };
-        let z = self.ca_text.forward_add([&placed, tokens, tokens], seen, &z, "ca_text")?;
+        let z = self.ca_text.forward_add([&placed, tokens, tokens], Seen::default(), &z, "ca_text")?;
         let z = self.catext_norm.forward(&z)?;
         trace::tap("catext_norm", &z);
 

@@ -73,15 +73,16 @@ impl TextEncoder {
         })
     }
 
-    /// The features of every token, padding included.
+    /// The features of every token that is given, padding included. Without adapters a token sees none after it, so those at the
+    /// end may be left out.
     ///
     /// # Shapes
-    /// `ctx` token ids to `[ctx, d]`.
+    /// `n` token ids, at most `ctx`, to `[n, d]`.
     pub fn forward(&self, ids: &[u32], adapters: &TextAdapters, steps: &Steps) -> Result<Tensor> {
         let _scope = trace::scope(|| "text");
         let x = self.token_embedding.gather(ids)?;
         trace::tap("token_embedding", &x);
-        let mut x = add(x, &self.positional_embedding)?;
+        let mut x = add(x, &self.positional_embedding.narrow(0, 0, ids.len())?)?;
         for (i, block) in self.blocks.iter().enumerate() {
             steps.next()?;
             let _scope = trace::scope(|| format!("block.{i}"));
