@@ -25,7 +25,7 @@ fn trees_stay_small() {
     let trees = [
         (&["-p", "sam3i", "--no-default-features"][..], 44),
         (&["-p", "sam3i"], 64),
-        (&["-p", "sam3i-cli"], 220),
+        (&["-p", "sam3i-cli"], 150),
     ];
     for (options, most) in trees {
         let tree = tree(options);
