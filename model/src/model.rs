@@ -249,6 +249,7 @@ impl Model {
         let start = Instant::now();
         let features_hwc = self.trunk.forward(&pixels_hwc)?;
         let pyramid = self.neck.forward(&features_hwc)?;
+        self.device.finish()?; // so that the time is this picture's
         let encode = start.elapsed();
         Ok(ImageEmbedding { pyramid, width: picture.width(), height: picture.height(), preprocess, encode })
     }
