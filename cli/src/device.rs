@@ -187,7 +187,10 @@ impl ComputeType {
         match self {
             Self::Auto | Self::F32 => Ok(DType::F32),
             Self::F16 => Ok(DType::F16),
-            other => bail!("--dtype {}: the gpu device stores weights as f32 or f16; use one of them", other.name()),
+            other => bail!(
+                "--dtype {}: the gpu device stores weights as f32 or f16; use one of them",
+                other.name()
+            ),
         }
     }
 

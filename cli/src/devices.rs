@@ -96,6 +96,7 @@ fn cpu() -> Result<DeviceReport> {
         memory_bytes: kilobytes(&meminfo, "MemTotal"),
         memory_available_bytes: kilobytes(&meminfo, "MemAvailable"),
         dtypes: if Device::has_bf16(isa) { vec!["f32", "bf16"] } else { vec!["f32"] },
+        adapter: None,
     })
 }
 
@@ -155,7 +156,8 @@ impl Adapter {
     fn features(&self) -> String {
         let subgroups = self.subgroup_sizes.map(|[least, most]| format!("subgroups of {least} to {most}"));
         let matrices = self.cooperative_matrices.iter().map(|n| format!("{n} x {n} matrices"));
-        let all: Vec<_> = [self.shader_f16.then(|| "f16".to_owned()), subgroups].into_iter().flatten().collect();
+        let all: Vec<_> =
+            [self.shader_f16.then(|| "f16".to_owned()), subgroups].into_iter().flatten().collect();
         let all: Vec<_> = all.into_iter().chain(matrices).collect();
         if all.is_empty() { "none of ours".to_owned() } else { all.join(", ") }
     }

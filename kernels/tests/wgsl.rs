@@ -154,7 +154,17 @@ fn every_kernel_keeps_the_limits_it_names() {
 fn functions_of_one_name_have_one_text() {
     let mut seen: Vec<(&str, &str, &str)> = Vec::new();
     for kernel in all() {
-        for name in ["exp_f32", "erfc_f32", "gelu", "log2_f32", "sum_of_all", "exp_quad", "erfc_quad", "gelu_quad", "store_half"] {
+        for name in [
+            "exp_f32",
+            "erfc_f32",
+            "gelu",
+            "log2_f32",
+            "sum_of_all",
+            "exp_quad",
+            "erfc_quad",
+            "gelu_quad",
+            "store_half",
+        ] {
             let Some(start) = kernel.source.find(&format!("fn {name}(")) else { continue };
             let end = start + kernel.source[start..].find("\n}\n").expect("a function ends");
             let text = &kernel.source[start..end];

@@ -392,3 +392,30 @@ fn help_is_as_recorded() {
     let version = sam3i(folder.path(), &["--version"]).stdout;
     assert!(version.starts_with("sam3i 0."), "{version}");
 }
+
+#[test]
+fn the_gpu_says_what_the_cpu_says() {
+    if sam3i_tests::gpu::devices().is_empty() {
+        return;
+    }
+    let folder = workplace("gpu");
+    let masks_of = |device: &str, case: &Value| {
+        let options = options(case);
+        let mut line: Vec<&str> = options.iter().map(String::as_str).collect();
+        line.extend(["m0.png", "--device", device, "--json"]);
+        let found =
+            lines(&segment(&folder, &line))[0]["prompts"][0]["instances"].as_array().expect("a list").clone();
+        let bits = |found: &Value| {
+            let rle: Rle = serde_json::from_value(found["rle"].clone()).expect("a run-length code");
+            rle.decode().expect("a mask").bits
+        };
+        found.iter().map(bits).collect::<Vec<_>>()
+    };
+    for case in recorded() {
+        let (cpu, gpu) = (masks_of("cpu", &case), masks_of("gpu", &case));
+        assert_eq!(cpu.len(), gpu.len(), "{}", case["key"]);
+        let pairs = || cpu.iter().flatten().zip(gpu.iter().flatten());
+        let differ = pairs().filter(|(a, b)| a != b).count();
+        assert!(1000 * differ <= pairs().count(), "{}: {differ} pixels differ", case["key"]);
+    }
+}

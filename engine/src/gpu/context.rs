@@ -235,9 +235,4 @@ impl Gpu {
             mapped_at_creation: false,
         })
     }
-
-    /// Whether the device is gone for good.
-    pub fn is_lost(&self) -> bool {
-        self.0.health.is_lost()
-    }
 }
