@@ -2,10 +2,10 @@
 
 use crate::device::{Chosen, DeviceArgs};
 use crate::devices::kilobytes;
-use crate::inputs::Input;
 use crate::model::ModelArgs;
-use crate::output::ModelReport;
 use crate::profile::{OpLine, Profile, Stage, milliseconds, rate, table};
+use crate::prompts::level_parser;
+use crate::report::ModelReport;
 use crate::terminal::{self, Messages, grouped, print};
 use anyhow::{Context, Result, ensure};
 use sam3i::checkpoint::FileDType;
@@ -41,6 +41,9 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value = "3", help_heading = "Measurement")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: u32,
+    /// Levels to ask at, one prompt each; repeat it for more [default: all three]
+    #[arg(long, value_name = "LEVEL", value_parser = level_parser(), help_heading = "Measurement")]
+    level: Vec<Level>,
     /// The picture [default: a made-up one of 640 x 480 pixels]
     #[arg(long, value_name = "FILE", help_heading = "Measurement")]
     image: Option<PathBuf>,
@@ -117,7 +120,7 @@ fn synthetic(config: &Path, messages: Messages) -> Result<Scratch> {
 impl Args {
     fn picture(&self) -> Result<Picture> {
         if let Some(path) = &self.image {
-            return Input(path).read(&DecodeOptions::default());
+            return Ok(Picture::open(path, &DecodeOptions::default())?);
         }
         let [width, height] = PICTURE;
         let pixel = |i: usize| [(i % width) as u8, (i / width) as u8, (i % 251) as u8];
@@ -167,7 +170,7 @@ impl Bench<'_> {
         })
     }
 
-    /// The picture once, then a sentence at each level that no run asked before, so that no text features are kept.
+    /// The picture once, then a sentence at each of the levels that no run asked before, so that no text features are kept.
     fn round(&self, model: &Model, run: u32, ops: &Arc<Profile>) -> Result<Vec<Sample>> {
         let mut watch = Watch { ops: ops.clone(), before: [0; 4] };
         let embedding = watch.see(|| model.encode_image(&self.picture.view(), ResizeMode::Exact8))?;
@@ -176,7 +179,8 @@ impl Bench<'_> {
             watch.sample("image".to_owned(), embedding.encode_time(), Stage::Image),
         ];
         let options = SegmentOptions::default().threshold(0.0).top_k(MASKS);
-        for level in Level::ALL {
+        let levels = if self.args.level.is_empty() { &Level::ALL[..] } else { &self.args.level };
+        for &level in levels {
             let prompt = Prompt::text(format!("the thing number {run} in the picture")).level(level);
             let answer = watch.see(|| model.segment(&embedding, &prompt, &options))?;
             ensure!(

@@ -1,13 +1,14 @@
-//! Where results go: the options, and the files of a picture.
+//! Where results go: the options, and the files of pictures.
 
+use crate::export::coco::{self, DataSet, Masks};
+use crate::export::{Format, Found, mask_path, write_mask, yolo};
 use crate::inputs::Input;
-use crate::output::{Names, Report, check_writable, write_json, write_mask, write_picture};
-use crate::overlay::{self, Item};
-use crate::prompts::Query;
+use crate::output::check_writable;
+use crate::questions::Questions;
+use crate::report::Report;
+use crate::terminal::Messages;
 use anyhow::{Context, Result, ensure};
-use clap::ValueEnum;
-use sam3i::{Instance, Picture, Segmentation};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -23,10 +24,16 @@ pub struct OutputArgs {
     /// Where files go [default: sam3i-out; with --json alone no files are written]
     #[arg(long, value_name = "DIR")]
     out_dir: Option<PathBuf>,
-    /// Which files, separated by commas: overlay (STEM.overlay.png), masks (STEM.pPROMPT.ID.png), json (STEM.json)
-    /// [default: all three]
+    /// Which files, separated by commas: overlay, masks, labels, union, cutout, json, coco, coco-polygons, yolo, labelme,
+    /// geojson, svg, npz [default: overlay,masks,json]
     #[arg(long, value_name = "LIST", value_enum, value_delimiter = ',', hide_possible_values = true)]
     format: Vec<Format>,
+    /// How far polygons may be from the masks, in pixels; 0 follows the edges of pixels
+    #[arg(long, value_name = "PIXELS", value_parser = tolerance, default_value = "1")]
+    tolerance: f64,
+    /// Pass over pictures whose files are there, made by the same prompts; needs json among the formats
+    #[arg(long)]
+    skip_existing: bool,
     /// One JSON object a picture on stdout, and nothing else there
     #[arg(long)]
     pub json: bool,
@@ -41,62 +48,86 @@ pub struct OutputArgs {
     pub verbose: u8,
 }
 
-/// A value of `--format`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// The picture with what was found drawn over it.
-    Overlay,
-    /// A black and white picture an instance.
-    #[value(alias = "mask")]
-    Masks,
-    /// What `--json` prints.
-    Json,
-}
-
-/// The files to write.
-#[derive(Debug)]
-pub struct Files {
-    dir: PathBuf,
-    formats: Vec<Format>,
-    /// The pictures that are read, which are never written over.
-    inputs: HashSet<PathBuf>,
+fn tolerance(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number| (0.0..=1000.0).contains(number));
+    number.ok_or_else(|| "it must be a number of pixels from 0 to 1000, such as 1.5".to_owned())
 }
 
 impl OutputArgs {
+    /// The output directory; none if the results go to stdout alone.
+    pub fn dir(&self) -> Option<PathBuf> {
+        let alone = self.json && self.out_dir.is_none() && self.format.is_empty();
+        (!alone).then(|| self.out_dir.clone().unwrap_or_else(|| DEFAULT_DIR.into()))
+    }
+
     /// The files to write; `None` if the results go to stdout alone.
     ///
     /// # Errors
-    /// When two pictures would write the same files.
-    pub fn files<'a>(&self, inputs: impl Iterator<Item = Input<'a>> + Clone) -> Result<Option<Files>> {
-        if self.json && self.out_dir.is_none() && self.format.is_empty() {
+    /// When finished pictures are to be passed over and could not be known.
+    pub fn files(&self, inputs: &[Input], questions: &Questions) -> Result<Option<Files>> {
+        let mut formats = if self.format.is_empty() { DEFAULT_FORMATS.to_vec() } else { self.format.clone() };
+        formats.sort_by_key(|format| *format as usize);
+        formats.dedup();
+        let Some(dir) = self.dir() else {
+            ensure!(
+                !self.skip_existing,
+                "--skip-existing: no files are written with --json alone; add --out-dir"
+            );
             return Ok(None);
-        }
-        let dir = self.out_dir.clone().unwrap_or_else(|| DEFAULT_DIR.into());
-        let formats = if self.format.is_empty() { DEFAULT_FORMATS.to_vec() } else { self.format.clone() };
-        check_names(&dir, inputs.clone())?;
-        let inputs = inputs.filter_map(|input| fs::canonicalize(input.0).ok()).collect();
-        Ok(Some(Files { dir, formats, inputs }))
+        };
+        let knows = !self.skip_existing || formats.contains(&Format::Json);
+        ensure!(knows, "--skip-existing looks into the json files: add json to --format");
+        let inputs = inputs.iter().filter_map(|input| fs::canonicalize(&input.path).ok()).collect();
+        Ok(Some(Files {
+            layout: Layout { dir, formats, classes: questions.labels() },
+            tolerance: self.tolerance,
+            skip: self.skip_existing,
+            inputs,
+            sets: Vec::new(),
+        }))
     }
 }
 
-/// Files are named after pictures without their directory and extension; two pictures must not share such a name.
-fn check_names<'a>(dir: &Path, inputs: impl Iterator<Item = Input<'a>>) -> Result<()> {
-    let mut taken: HashMap<PathBuf, Input> = HashMap::new();
-    for input in inputs {
-        let mut file = Names::new(dir, input.0).json();
-        if cfg!(any(windows, target_os = "macos")) {
-            file = file.to_string_lossy().to_lowercase().into(); // these file systems don't tell cases apart
-        }
-        if let Some(other) = taken.insert(file.clone(), input) {
-            anyhow::bail!(
-                "{} and {} would both write {}: run them one after the other with different --out-dir, or rename one",
-                other.name(),
-                input.name(),
-                file.display()
-            );
-        }
+/// Which files there are.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    dir: PathBuf,
+    formats: Vec<Format>,
+    classes: Vec<String>,
+}
+
+impl Layout {
+    fn has(&self, format: Format) -> bool {
+        self.formats.contains(&format)
     }
-    Ok(())
+
+    /// What was said about a picture before, if all of its files are there and answer the same prompts.
+    pub fn finished(&self, input: &Input, questions: &Questions) -> Option<Report> {
+        if self.has(Format::Yolo) && !yolo::has_classes(&self.dir, &self.classes) {
+            return None; // its numbers mean other classes
+        }
+        let json = Format::Json.path(&self.dir, &input.name)?;
+        let report: Report = serde_json::from_slice(&fs::read(json).ok()?).ok()?;
+        let asked = questions.of(&input.path);
+        let same = report.image.file == input.path.display().to_string()
+            && report.prompts.len() == asked.len()
+            && report.prompts.iter().zip(asked).all(|(prompt, query)| query.is_of(prompt));
+        let mut files = self.formats.iter().filter_map(|format| format.path(&self.dir, &input.name));
+        let mask_is_there = |item| mask_path(&self.dir, &input.name, &item).is_file();
+        let masks = !self.has(Format::Masks) || report.items().all(mask_is_there);
+        (same && masks && files.all(|file| file.is_file())).then_some(report)
+    }
+}
+
+/// The files to write.
+pub struct Files {
+    layout: Layout,
+    tolerance: f64,
+    skip: bool,
+    /// The pictures that are read, which are never written over.
+    inputs: HashSet<PathBuf>,
+    /// The data sets that are being written.
+    sets: Vec<DataSet>,
 }
 
 impl Files {
@@ -104,43 +135,84 @@ impl Files {
     ///
     /// # Errors
     /// When they cannot.
-    pub fn prepare(&self) -> Result<()> {
-        let dir = self.dir.display();
-        let advice = || format!("the output directory {dir} cannot be used; name another one with --out-dir");
-        fs::create_dir_all(&self.dir).with_context(advice)?;
-        check_writable(&self.dir).with_context(advice)
+    pub fn prepare(&mut self) -> Result<()> {
+        let Layout { dir, classes, .. } = &self.layout;
+        let advice = || {
+            format!("the output directory {} cannot be used; name another one with --out-dir", dir.display())
+        };
+        fs::create_dir_all(dir).with_context(advice)?;
+        check_writable(dir).with_context(advice)?;
+        if self.layout.has(Format::Yolo) {
+            yolo::write_classes(dir, classes)?;
+        }
+        let sets =
+            [(Format::Coco, Masks::RunLengths), (Format::CocoPolygons, Masks::Polygons(self.tolerance))];
+        for (format, masks) in sets {
+            if self.layout.has(format) {
+                self.free(&coco::path(dir, masks))?;
+                self.sets.push(DataSet::begin(dir, masks, classes)?);
+            }
+        }
+        Ok(())
     }
 
-    /// Writes a picture's files, and returns the one a person opens first.
+    /// Whether masks' logits are wanted.
+    pub fn want_logits(&self) -> bool {
+        self.layout.has(Format::Npz)
+    }
+
+    /// What finished pictures are known by, if they are to be passed over.
+    pub fn skipping(&self) -> Option<Layout> {
+        self.skip.then(|| self.layout.clone())
+    }
+
+    /// Writes a picture's files, the json file last, and returns the one a person opens first.
     ///
     /// # Errors
     /// When a file cannot be written, or would replace one of the pictures that are read.
-    pub fn write(
-        &self,
-        input: Input,
-        picture: &Picture,
-        queries: &[Query],
-        answers: &[Segmentation],
-        report: &Report,
-    ) -> Result<Option<PathBuf>> {
-        let names = Names::new(&self.dir, input.0);
-        let mut written = Vec::new();
-        if self.formats.contains(&Format::Overlay) {
-            let drawn = draw(picture, queries, answers)?;
-            write_picture(self.free(&names.overlay())?, &drawn)?;
-            written.push(names.overlay());
-        }
-        if self.formats.contains(&Format::Masks) {
-            for (prompt, id, instance) in numbered(answers) {
-                write_mask(self.free(&names.mask(prompt, id))?, &instance.mask()?)?;
-                written.push(names.mask(prompt, id));
+    pub fn write(&mut self, input: &Input, answered: &Answered) -> Result<Option<PathBuf>> {
+        let Layout { dir, formats, classes } = &self.layout;
+        let Answered { picture, report, logits } = *answered;
+        let found = Found { picture, report, logits, tolerance: self.tolerance, classes };
+        let mut written = None;
+        for format in formats.iter().filter(|format| **format != Format::Json).chain(&[Format::Json]) {
+            if !formats.contains(format) {
+                continue;
+            }
+            if *format == Format::Masks {
+                for item in report.items() {
+                    let path = mask_path(dir, &input.name, &item);
+                    write_mask(self.free(&path)?, &item)?;
+                    written.get_or_insert(path);
+                }
+            }
+            if let Some(path) = format.path(dir, &input.name) {
+                format.write(self.free(&path)?, &found)?;
+                written.get_or_insert(path);
             }
         }
-        if self.formats.contains(&Format::Json) {
-            write_json(self.free(&names.json())?, report)?;
-            written.push(names.json());
+        self.add(report)?;
+        Ok(written)
+    }
+
+    /// Adds a picture to the files for all pictures.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn add(&mut self, report: &Report) -> Result<()> {
+        self.sets.iter_mut().try_for_each(|set| set.add(report))
+    }
+
+    /// Writes the files for all pictures.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn finish(&mut self, messages: Messages) -> Result<()> {
+        for set in std::mem::take(&mut self.sets) {
+            let (path, pictures) = set.finish()?;
+            messages.say(&format!("wrote {} ({pictures} pictures)", path.display()));
         }
-        Ok(written.into_iter().next())
+        Ok(())
     }
 
     /// The path again, unless a picture that is read lies there.
@@ -151,42 +223,11 @@ impl Files {
     }
 }
 
-/// All instances with the place of their prompt, and their own among the prompt's.
-fn numbered(answers: &[Segmentation]) -> impl Iterator<Item = (usize, usize, &Instance)> {
-    answers.iter().enumerate().flat_map(|(prompt, answer)| {
-        answer.instances.iter().enumerate().map(move |(id, instance)| (prompt, id, instance))
-    })
-}
-
-/// The picture with every prompt's instances, each in a colour of its own.
-fn draw(picture: &Picture, queries: &[Query], answers: &[Segmentation]) -> Result<Picture> {
-    let items: Vec<Item> = numbered(answers)
-        .enumerate()
-        .map(|(colour, (prompt, _, instance))| Item {
-            mask: &instance.rle,
-            box_xyxy: instance.box_xyxy,
-            score: instance.score,
-            label: queries[prompt].label(),
-            colour,
-        })
-        .collect();
-    overlay::render(picture, &items)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pictures_of_the_same_name_are_told() {
-        let check = |paths: &[&str]| {
-            let inputs = paths.iter().map(|path| Input(Path::new(path)));
-            check_names(Path::new("out"), inputs).map_err(|error| error.to_string())
-        };
-        assert!(check(&["a/x.png", "a/y.png", "-"]).is_ok());
-        for twice in [["a/x.png", "b/x.png"], ["x.png", "x.jpg"], ["x.png", "x.png"], ["-", "stdin.png"]] {
-            let message = check(&twice).expect_err("the same stem");
-            assert!(message.contains(twice[1]) && message.contains("--out-dir"), "{message}");
-        }
-    }
+/// A picture and all that is known about it.
+#[derive(Clone, Copy)]
+pub struct Answered<'a> {
+    pub picture: &'a sam3i::Picture,
+    pub report: &'a Report,
+    /// The logits of all masks, if they are wanted.
+    pub logits: &'a [sam3i::MaskLogits],
 }

@@ -1,16 +1,19 @@
 //! The sam3i command: `sam3i VERB ...`.
 //!
 //! Exit codes are decided here: 0 done; 1 nothing found, with `--fail-empty` only; 2 any error, with the reason on
-//! stderr. Ctrl-C ends the process by its signal, which a shell reports as 130.
+//! stderr; 130 ended by Ctrl-C, in good order where the verb watches for it.
 
+mod ahead;
 mod args;
+mod ask;
+mod batch;
 mod bench;
-mod canvas;
 mod completions;
 mod convert;
 mod device;
 mod devices;
 mod eval;
+mod export;
 mod files;
 mod inputs;
 mod inspect;
@@ -19,14 +22,16 @@ mod merge;
 mod model;
 mod outcome;
 mod output;
-mod overlay;
-mod palette;
 mod predict;
 mod profile;
+mod progress;
+mod prompt_file;
 mod prompts;
+mod questions;
+mod report;
 mod segment;
+mod stop;
 mod synth;
-mod tags;
 mod terminal;
 mod weight_type;
 
@@ -44,6 +49,7 @@ fn main() -> ExitCode {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::NothingFound) => ExitCode::from(1),
         Ok(Outcome::SomeFailed) => ExitCode::from(2),
+        Ok(Outcome::Interrupted) => ExitCode::from(stop::INTERRUPTED),
         Err(error) => {
             terminal::error(&terminal::describe(&error));
             ExitCode::from(2)

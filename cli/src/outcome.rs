@@ -9,4 +9,6 @@ pub enum Outcome {
     NothingFound,
     /// Some of a batch failed; the reasons have been told.
     SomeFailed,
+    /// Ctrl-C was pressed; what was done until then is in order.
+    Interrupted,
 }

@@ -1,15 +1,18 @@
-//! `-p`, `--level`, `--box`: what is asked of every picture.
+//! `-p`, `--prompts`, `--level`, `--box`: what is asked of pictures.
 //!
 //! `--level` holds for the prompts behind it, so the order of the options matters; clap's derived structs lose it, and
 //! [`PromptArgs`] reads it from the matches.
 
-use crate::output::BoxReport;
+use crate::prompt_file::{self, Entry};
+use crate::questions::Questions;
+use crate::report::{BoxReport, PromptReport};
 use crate::terminal::Messages;
 use anyhow::{Context, Result, bail, ensure};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgMatches, Command, FromArgMatches};
 use sam3i::text::Tokenizer;
 use sam3i::{Config, Level, Prompt};
+use std::path::PathBuf;
 
 /// Most characters of a prompt in messages.
 const LONGEST_TITLE: usize = 80;
@@ -22,6 +25,9 @@ struct Options {
     /// What to find: a phrase or a sentence; may be repeated, the picture is looked at once
     #[arg(short, long, value_name = "TEXT")]
     prompt: Vec<String>,
+    /// More prompts, from a file: one a line, or JSON, or JSON Lines, with levels, boxes and the pictures they are for
+    #[arg(long, value_name = "FILE")]
+    prompts: Vec<PathBuf>,
     /// How much the prompts that follow ask for: concept (a noun phrase), simple (a phrase that refers to something)
     /// or complex (an instruction) [default: simple]; it may stand behind a single prompt
     #[arg(long, value_name = "LEVEL", value_parser = level_parser(), hide_possible_values = true)]
@@ -39,7 +45,8 @@ struct Options {
     strict_prompt: bool,
 }
 
-fn level_parser() -> impl TypedValueParser<Value = Level> {
+/// A level by its name.
+pub fn level_parser() -> impl TypedValueParser<Value = Level> {
     PossibleValuesParser::new(["concept", "simple", "complex"]).try_map(|name| name.parse::<Level>())
 }
 
@@ -47,9 +54,14 @@ fn level_parser() -> impl TypedValueParser<Value = Level> {
 fn parse_box(text: &str) -> Result<[f32; 4], String> {
     let numbers: Vec<f32> = text.split(',').filter_map(|part| part.trim().parse().ok()).collect();
     let sides: Option<[f32; 4]> = numbers.try_into().ok().filter(|_| text.split(',').count() == 4);
-    let Some([x0, y0, x1, y1]) = sides.filter(|sides| sides.iter().all(|side| side.is_finite())) else {
+    check_sides(sides.unwrap_or([f32::NAN; 4]))
+}
+
+/// The box again, if it is one.
+fn check_sides([x0, y0, x1, y1]: [f32; 4]) -> Result<[f32; 4], String> {
+    if ![x0, y0, x1, y1].iter().all(|side| side.is_finite()) {
         return Err("a box is four numbers: left,top,right,bottom in pixels, such as 10,20,110,90".to_owned());
-    };
+    }
     if x1 <= x0 || y1 <= y0 {
         return Err(
             "the box is empty: its right must be beyond its left, its bottom below its top".to_owned()
@@ -62,6 +74,7 @@ fn parse_box(text: &str) -> Result<[f32; 4], String> {
 #[derive(Clone, Debug, PartialEq)]
 enum Given {
     Text(String),
+    File(PathBuf),
     Level(Level),
     Box([f32; 4], bool),
 }
@@ -86,6 +99,7 @@ impl clap::Args for PromptArgs {
 impl FromArgMatches for PromptArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let mut placed = in_order(matches, "prompt", |text: &String| Given::Text(text.clone()));
+        placed.extend(in_order(matches, "prompts", |path: &PathBuf| Given::File(path.clone())));
         placed.extend(in_order(matches, "level", |&level| Given::Level(level)));
         placed.extend(in_order(matches, "include", |&sides| Given::Box(sides, true)));
         placed.extend(in_order(matches, "exclude", |&sides| Given::Box(sides, false)));
@@ -124,7 +138,8 @@ pub struct Query {
 }
 
 impl Query {
-    fn new(text: Option<String>, level: Level, boxes: &[BoxReport]) -> Self {
+    /// A sentence, example boxes, or both.
+    pub fn new(text: Option<String>, level: Level, boxes: &[BoxReport]) -> Self {
         let start = text.clone().map_or_else(Prompt::examples, Prompt::text).level(level);
         let prompt = boxes.iter().fold(start, |prompt, example| match example.positive {
             true => prompt.include_box(example.r#box),
@@ -135,17 +150,61 @@ impl Query {
 
     /// What a person calls it: the sentence in quotes, or the boxes.
     pub fn title(&self) -> String {
-        match (&self.text, self.boxes.len()) {
-            (Some(text), _) => format!("\"{}\"", shortened(text)),
-            (None, 1) => "1 example box".to_owned(),
-            (None, count) => format!("{count} example boxes"),
-        }
+        title(self.text.as_deref(), self.boxes.len())
     }
 
-    /// What stands beside the score on an overlay.
+    /// What its finds are called.
     pub fn label(&self) -> &str {
-        self.text.as_deref().map_or("like the example", str::trim)
+        label(self.text.as_deref())
     }
+
+    /// Whether a report's prompt asked this.
+    pub fn is_of(&self, prompt: &PromptReport) -> bool {
+        (&self.text, self.level.to_string(), &self.boxes)
+            == (&prompt.text, prompt.level.clone(), &prompt.boxes)
+    }
+}
+
+impl PromptReport {
+    /// As [`Query::title`].
+    pub fn title(&self) -> String {
+        title(self.text.as_deref(), self.boxes.len())
+    }
+}
+
+fn title(text: Option<&str>, boxes: usize) -> String {
+    match (text, boxes) {
+        (Some(text), _) => format!("\"{}\"", shortened(text)),
+        (None, 1) => "1 example box".to_owned(),
+        (None, count) => format!("{count} example boxes"),
+    }
+}
+
+/// What the things are called that a text, or boxes alone, found.
+pub fn label(text: Option<&str>) -> &str {
+    text.map_or("like the example", str::trim)
+}
+
+/// The question of a prompt file's entry. Where it says nothing, the command line's level and boxes hold.
+fn from_file(entry: &Entry, level: Level, boxes: &[BoxReport]) -> Result<Query> {
+    let own = entry.boxes.iter().map(|&(sides, positive)| BoxReport { r#box: sides, positive });
+    let own: Vec<BoxReport> = own.collect();
+    let boxes = if own.is_empty() { boxes } else { &own };
+    let query = match &entry.text {
+        Some(text) => Query::new(Some(text.clone()), entry.level.unwrap_or(level), boxes),
+        None => Query::new(None, Level::Concept, boxes),
+    };
+    let words = match &entry.text {
+        Some(text) => Prompt::text(text),
+        None => query.prompt.clone(),
+    };
+    for example in boxes {
+        check_sides(example.r#box).map_err(anyhow::Error::msg).with_context(|| query.title())?;
+    }
+    if entry.text.is_some() || boxes.is_empty() {
+        words.check(1, 1).with_context(|| query.title())?;
+    }
+    Ok(query)
 }
 
 /// A sentence on one line, its end cut off when it is very long.
@@ -158,38 +217,46 @@ fn shortened(text: &str) -> String {
 }
 
 impl PromptArgs {
-    /// The questions for every picture, in the order of the prompts.
+    /// The questions, in the order of the prompts.
     ///
     /// # Errors
-    /// When nothing is asked, a prompt is empty, or a level belongs to no prompt.
-    pub fn queries(&self) -> Result<Vec<Query>> {
+    /// When nothing is asked, a prompt is empty, a prompt file cannot be used, or a level belongs to no prompt.
+    pub fn questions(&self) -> Result<Questions> {
         let boxes: Vec<BoxReport> = self.boxes().collect();
         let mut level = self.level_for_all()?;
-        let mut queries = Vec::new();
+        let mut questions = Questions::default();
         for given in &self.given {
             match given {
                 Given::Level(now) => level = *now,
                 Given::Box(..) => {}
                 Given::Text(text) => {
+                    let query = Query::new(Some(text.clone()), level, &boxes);
                     // No picture is known yet, and none matters to words alone.
                     Prompt::text(text).check(1, 1).with_context(|| format!("-p {text:?}"))?;
-                    queries.push(Query::new(Some(text.clone()), level, &boxes));
+                    questions.add(None, query);
+                }
+                Given::File(path) => {
+                    for entry in prompt_file::read(path)? {
+                        let query = from_file(&entry, level, &boxes);
+                        let query = query.with_context(|| path.display().to_string())?;
+                        questions.add(entry.image.as_deref(), query);
+                    }
                 }
             }
         }
-        if queries.is_empty() && boxes.is_empty() {
+        if questions.is_empty() && boxes.is_empty() {
             bail!("nothing to look for: say it with -p \"...\", or show an example with --box X0,Y0,X1,Y1");
         }
-        if queries.is_empty() {
+        if questions.is_empty() {
             let levels =
                 self.given.iter().any(|given| matches!(given, Given::Level(l) if *l != Level::Concept));
             ensure!(
                 !levels,
                 "example boxes without a prompt run at the level concept: leave --level out, or add -p"
             );
-            queries.push(Query::new(None, Level::Concept, &boxes));
+            questions.add(None, Query::new(None, Level::Concept, &boxes));
         }
-        Ok(queries)
+        Ok(questions)
     }
 
     fn boxes(&self) -> impl Iterator<Item = BoxReport> {
@@ -202,7 +269,8 @@ impl PromptArgs {
     /// The level of prompts with no `--level` before them. Behind a single prompt it can only mean that one; behind
     /// several it might mean all of them or the last.
     fn level_for_all(&self) -> Result<Level> {
-        let texts = self.given.iter().filter(|given| matches!(given, Given::Text(_))).count();
+        let texts =
+            self.given.iter().filter(|given| matches!(given, Given::Text(_) | Given::File(_))).count();
         let levels = self.given.iter().filter(|given| matches!(given, Given::Level(_))).count();
         let last = self.given.iter().rfind(|given| !matches!(given, Given::Box(..)));
         match last {
@@ -221,7 +289,12 @@ impl PromptArgs {
     ///
     /// # Errors
     /// Instead of the warning with `--strict-prompt`.
-    pub fn check_lengths(&self, queries: &[Query], config: &Config, messages: Messages) -> Result<()> {
+    pub fn check_lengths<'a>(
+        &self,
+        queries: impl Iterator<Item = &'a Query>,
+        config: &Config,
+        messages: Messages,
+    ) -> Result<()> {
         let context = config.text.ctx;
         let tokenizer = Tokenizer::new(config.text.vocab, context)?;
         for query in queries {
@@ -248,15 +321,15 @@ mod tests {
     fn queries(line: &str) -> Result<Vec<(Option<String>, Level)>> {
         let command = <PromptArgs as clap::Args>::augment_args(Command::new("test").no_binary_name(true));
         let matches = command.try_get_matches_from(line.split_whitespace())?;
-        let queries = PromptArgs::from_arg_matches(&matches)?.queries()?;
-        Ok(queries.into_iter().map(|query| (query.text, query.level)).collect())
+        let questions = PromptArgs::from_arg_matches(&matches)?.questions()?;
+        Ok(questions.all().map(|query| (query.text.clone(), query.level)).collect())
     }
 
     #[test]
     fn options_are_found_by_these_names() {
         let command = <PromptArgs as clap::Args>::augment_args(Command::new("test"));
         let ids: Vec<_> = command.get_arguments().map(|option| option.get_id().to_string()).collect();
-        assert_eq!(ids, ["prompt", "level", "include", "exclude", "strict_prompt"]);
+        assert_eq!(ids, ["prompt", "prompts", "level", "include", "exclude", "strict_prompt"]);
     }
 
     #[test]
@@ -317,7 +390,8 @@ mod tests {
             Given::Text("a".to_owned()),
             Given::Box([5.0, 6.0, 7.0, 8.0], true),
         ];
-        let queries = PromptArgs { given, strict: false }.queries().expect("one prompt");
+        let questions = PromptArgs { given, strict: false }.questions().expect("one prompt");
+        let queries: Vec<&Query> = questions.all().collect();
         let prompt = Prompt::text("a").exclude_box([1.0, 2.0, 3.0, 4.0]).include_box([5.0, 6.0, 7.0, 8.0]);
         assert_eq!(queries[0].prompt, prompt);
         assert_eq!(queries[0].boxes.len(), 2);

@@ -3,22 +3,24 @@
 //! Everything that can be checked is checked before time is spent: the command line, then the checkpoint's list of tensors,
 //! then each picture; the weights are read when the first picture is found good.
 
+use crate::ask::{Asker, TileArgs};
+use crate::batch::{self, Done, End, Opened, Step, Tally, Writer, tell_notes};
 use crate::device::{Chosen, DeviceArgs};
 use crate::files::{Files, OutputArgs};
-use crate::inputs::{Input, InputArgs, is_everyday};
+use crate::inputs::{InputArgs, Listed};
 use crate::model::{ModelArgs, missing_adapters};
 use crate::outcome::Outcome;
-use crate::output::{
-    ImageReport, InstanceReport, ModelReport, PromptReport, Report, SCHEMA, Timings as TimingsReport,
-};
-use crate::profile::{Profile, milliseconds, table};
-use crate::prompts::{PromptArgs, Query};
+use crate::profile::{Profile, table};
+use crate::progress::Progress;
+use crate::prompts::PromptArgs;
+use crate::questions::Questions;
+use crate::stop;
 use crate::terminal::{self, Messages};
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use sam3i::engine::trace;
-use sam3i::{Checkpoint, ImageEmbedding, Level, Model, Picture, SegmentOptions, Segmentation};
-use std::path::Path;
+use sam3i::{Checkpoint, Level, Model, SegmentOptions};
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 /// What `sam3i segment --help` ends with.
@@ -29,6 +31,10 @@ Examples:
       (the mug at the level simple, the question at the level complex)
   sam3i segment photo.jpg --box 100,150,500,450 --neg-box 40,183,318,204
   sam3i segment photo.jpg -p chair --level concept --json | jq '.prompts[].instances[].score'
+  sam3i segment photos -p dog -p cat --format coco,yolo --skip-existing
+      (photos and all below; what an earlier run finished is passed over)
+  sam3i segment 'scans/**/*.png' --prompts prompts.jsonl --tile 1008 --overlap 128 --format geojson
+  ffmpeg -i film.mp4 -f image2pipe -c:v png - | sam3i segment - -p dog --out-dir frames
 
 Boxes are left,top,right,bottom in pixels of the picture as it is shown.
 Exit codes: 0 done, 1 nothing found (only with --fail-empty), 2 an error; one bad picture does not
@@ -44,6 +50,8 @@ pub struct Args {
     prompts: PromptArgs,
     #[command(flatten)]
     keep: KeepArgs,
+    #[command(flatten)]
+    tile: TileArgs,
     #[command(flatten)]
     model: ModelArgs,
     #[command(flatten)]
@@ -93,24 +101,43 @@ pub fn run(args: &Args) -> Result<Outcome> {
     terminal::start_logging(args.output.verbose);
     let verbose = args.output.verbose > 0;
     let messages = Messages::new(args.output.quiet, verbose);
-    let queries = args.prompts.queries()?;
-    let files = args.output.files(args.inputs.inputs())?;
+    let questions = args.prompts.questions()?;
+    args.tile.check(&questions)?;
+    let listed = args.inputs.list(args.output.dir().as_deref())?;
+    tell_unknown(&questions, &listed, messages);
+    let files = args.output.files(&listed.inputs, &questions)?;
+    args.tile.check_formats(files.as_ref())?;
     let chosen = args.device.start(messages)?;
-    let checkpoint = open(args, &queries, messages)?;
+    let checkpoint = open(args, &questions, messages)?;
+    stop::watch()?;
     let device = chosen.device.clone();
-    let batch = Batch { args, messages, queries, files, chosen, profile: Arc::default() };
-    // On the device's own threads, so that --threads bounds everything.
-    device.run(|| batch.run(checkpoint))
+    let questions = Arc::new(questions);
+    let batch = Batch { args, messages, questions, chosen, profile: Arc::default() };
+    // On the device's own threads, so that --threads bounds all the computing.
+    device.run(|| batch.run(listed, files, checkpoint))
+}
+
+/// Warns of questions about pictures that are not there.
+fn tell_unknown(questions: &Questions, listed: &Listed, messages: Messages) {
+    if listed.inputs.iter().any(crate::inputs::Input::is_stdin) {
+        return; // what its pictures are called shows as they come
+    }
+    let unknown = questions.unknown(listed.inputs.iter().map(|input| input.path.as_path()));
+    if let Some(first) = unknown.first() {
+        let count = unknown.len();
+        messages
+            .warn(&format!("prompts name {count} pictures that are not among the inputs, such as {first}"));
+    }
 }
 
 /// Opens the checkpoint, and says what is odd about asking it this.
-fn open(args: &Args, queries: &[Query], messages: Messages) -> Result<Checkpoint> {
+fn open(args: &Args, questions: &Questions, messages: Messages) -> Result<Checkpoint> {
     let checkpoint = args.model.open(messages)?;
-    args.prompts.check_lengths(queries, checkpoint.config(), messages)?;
+    args.prompts.check_lengths(questions.all(), checkpoint.config(), messages)?;
     for line in checkpoint.describe() {
         messages.detail(&line);
     }
-    let levels: Vec<Level> = queries.iter().map(|query| query.level).collect();
+    let levels: Vec<Level> = questions.all().map(|query| query.level).collect();
     if let Some(warning) = missing_adapters(&checkpoint, &levels) {
         messages.warn(&warning);
     }
@@ -121,90 +148,98 @@ fn open(args: &Args, queries: &[Query], messages: Messages) -> Result<Checkpoint
 struct Batch<'a> {
     args: &'a Args,
     messages: Messages,
-    queries: Vec<Query>,
-    files: Option<Files>,
+    questions: Arc<Questions>,
     chosen: Chosen,
     profile: Arc<Profile>,
 }
 
-/// A picture in memory.
-struct Opened {
-    picture: Picture,
-    time: Duration,
-}
-
-/// How a batch went so far.
-#[derive(Default)]
-struct Tally {
-    found: usize,
-    failed: bool,
-}
-
-impl Tally {
-    /// The value, or nothing after telling the error.
-    fn note<T>(&mut self, input: Input, result: Result<T>) -> Option<T> {
-        let told = |error| {
-            self.failed = true;
-            terminal::error(&about(&input.name(), &terminal::describe(&error)));
-        };
-        result.map_err(told).ok()
-    }
-
-    fn outcome(&self, fail_empty: bool) -> Outcome {
-        match (self.failed, self.found) {
-            (true, _) => Outcome::SomeFailed,
-            (false, 0) if fail_empty => Outcome::NothingFound,
-            _ => Outcome::Done,
-        }
-    }
-}
-
-/// The message with the file's name in front, once.
-fn about(name: &str, message: &str) -> String {
-    if message.starts_with(name) { message.to_owned() } else { format!("{name}: {message}") }
-}
-
 impl Batch<'_> {
-    fn run(&self, checkpoint: Checkpoint) -> Result<Outcome> {
-        let mut tally = Tally::default();
-        let mut inputs = self.args.inputs.inputs();
-        let good = inputs.find_map(|input| Some((input, tally.note(input, self.open(input))?)));
-        if let Some((input, opened)) = good {
-            let (model, load) = self.load(checkpoint)?;
-            let found = self.answer(&model, input, &opened, load);
-            tally.found += tally.note(input, found).unwrap_or(0);
-            for input in inputs {
-                let found =
-                    self.open(input).and_then(|opened| self.answer(&model, input, &opened, Duration::ZERO));
-                tally.found += tally.note(input, found).unwrap_or(0);
-            }
+    fn run(&self, listed: Listed, mut files: Option<Files>, checkpoint: Checkpoint) -> Result<Outcome> {
+        let output = &self.args.output;
+        let mut tally = Tally { found: 0, failed: !listed.problems.is_empty() };
+        listed.problems.iter().for_each(|problem| terminal::error(problem));
+        let stream = listed.inputs.iter().any(crate::inputs::Input::is_stdin);
+        let all = (!stream).then_some(listed.inputs.len());
+        let skip = files.as_ref().and_then(Files::skipping);
+        let logits = files.as_ref().is_some_and(Files::want_logits);
+        let pictures = batch::read(listed.inputs, &self.args.inputs.decode_options(), skip, &self.questions);
+
+        // What fails before the first good picture is told at once: nothing is loaded or written for it.
+        let mut pictures = pictures.peekable();
+        while let Some(Opened { input, step: Step::Failed(error) }) =
+            pictures.next_if(|opened| matches!(opened.step, Step::Failed(_)))
+        {
+            tally.tell(&input, &error);
         }
-        if self.args.output.verbose > 0 {
+        if pictures.peek().is_some() {
+            files.as_mut().map(Files::prepare).transpose()?;
+            let progress = Progress::start(all, output.quiet);
+            let mut writer =
+                Writer { files: files.as_mut(), json: output.json, messages: self.messages, progress, tally };
+            let options = self.args.keep.options().keep_logits(logits);
+            writer.run(|done| self.answer_all(pictures, checkpoint, &options, done))?;
+            tally = writer.tally;
+        }
+        if let Some(files) = &mut files {
+            files.finish(self.messages)?;
+        }
+        if output.verbose > 0 {
             self.messages.detail(table(&self.profile.lines(1)).trim_end());
         }
-        Ok(tally.outcome(self.args.output.fail_empty))
+        Ok(tally.outcome(output.fail_empty))
     }
 
-    /// Reads a picture, and checks the prompts against its size.
-    fn open(&self, input: Input) -> Result<Opened> {
-        let start = Instant::now();
-        let picture = input.read(&self.args.inputs.decode_options())?;
-        let time = start.elapsed();
-        for note in &picture.notes {
-            let line = format!("{}: {note}", input.name());
-            if is_everyday(note) { self.messages.detail(&line) } else { self.messages.say(&line) }
+    /// Takes pictures as they come and hands on what becomes of them. The model is loaded for the first that is to be
+    /// looked at.
+    fn answer_all(
+        &self,
+        pictures: impl Iterator<Item = Opened>,
+        checkpoint: Checkpoint,
+        options: &SegmentOptions,
+        done: &SyncSender<Done>,
+    ) -> Result<()> {
+        let mut checkpoint = Some(checkpoint);
+        let mut asker: Option<Asker> = None;
+        for Opened { input, step } in pictures {
+            let end = match step {
+                Step::Failed(error) => End::Failed(error),
+                Step::Finished(report) => End::Finished(Box::new(report)),
+                Step::Read(picture, reading) => {
+                    tell_notes(&input, &picture, self.messages);
+                    let queries = self.questions.of(&input.path);
+                    if queries.is_empty() {
+                        End::Unasked
+                    } else {
+                        let mut load = Duration::ZERO;
+                        if let Some(checkpoint) = checkpoint.take() {
+                            let (model, time) = self.load(checkpoint)?;
+                            load = time;
+                            asker = Some(Asker {
+                                model,
+                                device: self.chosen.device.name().to_owned(),
+                                dtype: self.chosen.dtype.to_owned(),
+                                resize: self.args.inputs.resize_mode(),
+                                options: options.clone(),
+                                tiling: self.args.tile.tiling()?,
+                            });
+                        }
+                        let Some(asker) = &asker else { return Ok(()) };
+                        match self.watched(|| asker.answer(&input, picture, &queries, [load, reading])) {
+                            Ok(Some(answer)) => End::Answered(Box::new(answer)),
+                            Ok(None) => return Ok(()), // Ctrl-C
+                            Err(error) => End::Failed(error),
+                        }
+                    }
+                }
+            };
+            if done.send(Done { input, end }).is_err() {
+                return Ok(()); // the writer has gone, which has its own reasons
+            }
         }
-        for query in &self.queries {
-            query.prompt.check(picture.width, picture.height)?;
-        }
-        Ok(Opened { picture, time })
+        Ok(())
     }
 
-    /// Loads the model, once it is certain that there is a picture and a place for its files.
     fn load(&self, checkpoint: Checkpoint) -> Result<(Model, Duration)> {
-        if let Some(files) = &self.files {
-            files.prepare()?;
-        }
         let start = Instant::now();
         let model = Model::from_checkpoint(checkpoint, &self.chosen.device)?;
         let load = start.elapsed();
@@ -212,106 +247,11 @@ impl Batch<'_> {
         Ok((model, load))
     }
 
-    /// Asks everything of a picture and gives the answers out; returns how much was found.
-    fn answer(&self, model: &Model, input: Input, opened: &Opened, load: Duration) -> Result<usize> {
-        let picture = &opened.picture;
-        let (embedding, answers) = self.watched(|| self.ask(model, picture))?;
-        let mut report = self.report(model, input, &embedding, &answers);
-        report.timings_ms.load = milliseconds(load);
-        report.timings_ms.preprocess = milliseconds(opened.time + embedding.preprocess_time());
-        let write = |files: &Files| files.write(input, picture, &self.queries, &answers, &report);
-        let file = self.files.as_ref().map(write).transpose()?.flatten();
-        if self.args.output.json {
-            terminal::print(&(serde_json::to_string(&report)? + "\n"))?;
-        }
-        for (query, answer) in self.queries.iter().zip(&answers) {
-            self.messages.say(&summary(&input.name(), query, answer, file.as_deref()));
-        }
-        Ok(answers.iter().map(|answer| answer.instances.len()).sum())
-    }
-
     /// Runs `f` with the profile watching if anybody will read it.
     fn watched<R>(&self, f: impl FnOnce() -> R) -> R {
         let logged = tracing::enabled!(target: "sam3i::op", tracing::Level::TRACE);
         if self.args.output.verbose > 0 || logged { trace::observe(self.profile.clone(), f) } else { f() }
     }
-
-    fn ask(&self, model: &Model, picture: &Picture) -> Result<(ImageEmbedding, Vec<Segmentation>)> {
-        let options = self.args.keep.options();
-        let embedding = model.encode_image(&picture.view(), self.args.inputs.resize_mode())?;
-        let mut answers = Vec::with_capacity(self.queries.len());
-        for query in &self.queries {
-            let answer = model.segment(&embedding, &query.prompt, &options)?;
-            ensure!(
-                answer.presence.is_finite(),
-                "the model's answer to {} is not a number: its weights do not work on this picture; check them with \
-                 `sam3i inspect`",
-                query.title()
-            );
-            answers.push(answer);
-        }
-        Ok((embedding, answers))
-    }
-
-    fn report(
-        &self,
-        model: &Model,
-        input: Input,
-        embedding: &ImageEmbedding,
-        answers: &[Segmentation],
-    ) -> Report {
-        let total = |stage: fn(&Segmentation) -> Duration| milliseconds(answers.iter().map(stage).sum());
-        Report {
-            schema: SCHEMA,
-            image: ImageReport {
-                file: input.0.display().to_string(),
-                width: embedding.width(),
-                height: embedding.height(),
-            },
-            model: ModelReport::new(model),
-            device: self.chosen.device.name().to_owned(),
-            dtype: self.chosen.dtype.to_owned(),
-            timings_ms: TimingsReport {
-                image: milliseconds(embedding.encode_time()),
-                text: total(|answer| answer.timings.text),
-                grounding: total(|answer| answer.timings.grounding),
-                masks: total(|answer| answer.timings.masks),
-                ..TimingsReport::default()
-            },
-            prompts: self.queries.iter().zip(answers).enumerate().map(prompt_report).collect(),
-        }
-    }
-}
-
-fn prompt_report((index, (query, answer)): (usize, (&Query, &Segmentation))) -> PromptReport {
-    let instances = answer.instances.iter().enumerate().map(|(id, instance)| InstanceReport {
-        id,
-        query: instance.query,
-        score: instance.score,
-        r#box: instance.box_xyxy,
-        area: instance.area,
-        rle: instance.rle.clone(),
-    });
-    PromptReport {
-        index,
-        text: query.text.clone(),
-        level: answer.level.to_string(),
-        boxes: query.boxes.clone(),
-        tokens: answer.tokens,
-        truncated: answer.truncated,
-        presence: answer.presence,
-        instances: instances.collect(),
-    }
-}
-
-/// A line for people about an answer.
-fn summary(name: &str, query: &Query, answer: &Segmentation, file: Option<&Path>) -> String {
-    let found = match answer.instances.first() {
-        Some(best) => format!("{} found, best {:.2}", answer.instances.len(), best.score),
-        None => "nothing found".to_owned(),
-    };
-    let file = file.map_or_else(String::new, |file| format!(" -> {}", file.display()));
-    format!("{name}: {} ({}): {found}{file}", query.title(), answer.level)
 }
 
 #[cfg(test)]
@@ -326,20 +266,5 @@ mod tests {
         for text in ["-0.1", "1.1", "nan", "inf", "half", ""] {
             assert!(fraction(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn errors_name_their_file_once() {
-        assert_eq!(about("a.png", "a.png: cut off"), "a.png: cut off");
-        assert_eq!(about("a.png", "box outside"), "a.png: box outside");
-    }
-
-    #[test]
-    fn an_error_wins_over_nothing_found() {
-        let outcome = |found, failed, fail_empty| Tally { found, failed }.outcome(fail_empty);
-        assert_eq!(outcome(0, false, false), Outcome::Done);
-        assert_eq!(outcome(0, false, true), Outcome::NothingFound);
-        assert_eq!(outcome(1, false, true), Outcome::Done);
-        assert_eq!(outcome(0, true, true), Outcome::SomeFailed);
     }
 }

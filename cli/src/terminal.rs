@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tracing_subscriber::EnvFilter;
 
 /// Writes a text to stdout. A reader that has gone (`| head`) is no error.
@@ -13,9 +14,40 @@ pub fn print(text: &str) -> Result<()> {
     }
 }
 
+/// The line that stays at the bottom of the terminal, if any. A process has one terminal.
+static STATUS: Mutex<Option<String>> = Mutex::new(None);
+
+fn status() -> MutexGuard<'static, Option<String>> {
+    STATUS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Shows a line at the bottom of the terminal, in place of the one before.
+pub fn show_status(text: &str) {
+    let mut status = status();
+    // A terminal that has gone is no reason to stop.
+    let _ = write!(std::io::stderr().lock(), "\r{text}\x1b[K");
+    *status = Some(text.to_owned());
+}
+
+/// Takes that line away.
+pub fn clear_status() {
+    if status().take().is_some() {
+        let _ = write!(std::io::stderr().lock(), "\r\x1b[K");
+    }
+}
+
+/// Writes a line to stderr, above the one at the bottom.
+pub fn line(text: &str) {
+    let status = status();
+    let _ = match &*status {
+        Some(status) => write!(std::io::stderr().lock(), "\r\x1b[K{text}\n{status}"),
+        None => writeln!(std::io::stderr().lock(), "{text}"),
+    };
+}
+
 /// Tells an error; every one starts the same way, so that scripts can find it.
 pub fn error(message: &str) {
-    eprintln!("sam3i: {message}");
+    line(&format!("sam3i: {message}"));
 }
 
 /// What a verb says on stderr besides errors.
@@ -33,20 +65,20 @@ impl Messages {
 
     /// Something the results must not be read without.
     pub fn warn(self, message: &str) {
-        eprintln!("warning: {message}");
+        line(&format!("warning: {message}"));
     }
 
     /// Progress, and what was chosen.
     pub fn say(self, message: &str) {
         if !self.quiet {
-            eprintln!("{message}");
+            line(message);
         }
     }
 
     /// What helps to understand a run.
     pub fn detail(self, message: &str) {
         if self.verbose {
-            eprintln!("{message}");
+            line(message);
         }
     }
 }

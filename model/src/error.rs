@@ -97,6 +97,16 @@ pub enum Error {
         /// What is wrong, and what to do about it.
         problem: String,
     },
+    /// A picture cannot be cut so.
+    #[error(
+        "tiles of {side} pixels that share {overlap}: the side must be at least 1, the overlap at most half of it"
+    )]
+    Tiling {
+        /// The side of a tile.
+        side: usize,
+        /// What neighbours share.
+        overlap: usize,
+    },
     /// A run-length encoded mask is malformed.
     #[error("not a usable run-length encoded mask: {problem}")]
     Rle {

@@ -16,6 +16,7 @@ pub mod segmentation;
 pub mod synth;
 mod tensor_list;
 pub mod text;
+pub mod tiling;
 mod vit;
 mod weights;
 
@@ -29,4 +30,5 @@ pub use picture::{ImageView, Picture, ResizeMode};
 pub use prompt::Prompt;
 pub use sam3i_engine as engine;
 pub use sam3i_engine::{CpuOptions, Device};
-pub use segmentation::{Instance, SegmentOptions, Segmentation};
+pub use segmentation::{Instance, MaskLogits, SegmentOptions, Segmentation};
+pub use tiling::Tiling;

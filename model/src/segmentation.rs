@@ -20,11 +20,13 @@ pub struct SegmentOptions {
     pub top_k: Option<usize>,
     /// Drop masks of fewer pixels.
     pub min_area: usize,
+    /// Hand out the logits that masks are made of.
+    pub keep_logits: bool,
 }
 
 impl Default for SegmentOptions {
     fn default() -> Self {
-        Self { threshold: 0.5, mask_threshold: 0.5, top_k: None, min_area: 0 }
+        Self { threshold: 0.5, mask_threshold: 0.5, top_k: None, min_area: 0, keep_logits: false }
     }
 }
 
@@ -54,6 +56,13 @@ impl SegmentOptions {
     #[must_use]
     pub fn min_area(mut self, pixels: usize) -> Self {
         self.min_area = pixels;
+        self
+    }
+
+    /// Hands out the logits that masks are made of, in [`Instance::logits`].
+    #[must_use]
+    pub fn keep_logits(mut self, keep: bool) -> Self {
+        self.keep_logits = keep;
         self
     }
 
@@ -116,6 +125,20 @@ pub struct Instance {
     pub area: usize,
     /// The mask at the picture's size, in COCO's run-length code.
     pub rle: Rle,
+    /// What the mask was made of, if [`SegmentOptions::keep_logits`] asked for it.
+    pub logits: Option<MaskLogits>,
+}
+
+/// A mask before it is brought to the picture's size: where a value is above 0, the probability is above a half.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct MaskLogits {
+    /// Values a column.
+    pub height: usize,
+    /// Values a row.
+    pub width: usize,
+    /// The values, row by row.
+    pub values: Vec<f32>,
 }
 
 impl Instance {
@@ -148,9 +171,23 @@ pub(crate) fn instances(
             continue;
         }
         let box_xyxy = to_pixels(grounded.boxes_cxcywh[query], size);
-        found.push(Instance { query, score: grounded.scores[query], box_xyxy, area, rle: mask.to_rle()? });
+        let logits = options.keep_logits.then(|| to_logits(&one)).transpose()?;
+        found.push(Instance {
+            query,
+            score: grounded.scores[query],
+            box_xyxy,
+            area,
+            rle: mask.to_rle()?,
+            logits,
+        });
     }
     Ok(found)
+}
+
+/// `[1, h, w]` as values on the host.
+fn to_logits(plane: &Tensor) -> Result<MaskLogits> {
+    let [_, height, width] = plane.dims()?;
+    Ok(MaskLogits { height, width, values: plane.to_vec()? })
 }
 
 /// `cx, cy, w, h` in fractions to `x0, y0, x1, y1` in pixels.

@@ -1,7 +1,11 @@
-//! Binary masks and their COCO run-length encoding.
+//! Binary masks, their COCO run-length encoding, and their polygons.
 
+mod outline;
+pub mod polygon;
 pub mod rle;
+mod simplify;
 
+pub use polygon::Polygon;
 pub use rle::Rle;
 
 use crate::{Error, Result};

@@ -34,6 +34,22 @@ impl<'a> ImageView<'a> {
         Ok(Self { rgb, width, height, stride })
     }
 
+    /// A part of it, by its upper left corner and its size.
+    ///
+    /// # Errors
+    /// [`Error::Picture`] when it has no pixels or reaches beyond the picture.
+    pub fn crop(&self, x: usize, y: usize, width: usize, height: usize) -> Result<Self> {
+        let ends = |from: usize, size: usize, end: usize| from.checked_add(size).is_some_and(|to| to <= end);
+        if !ends(x, width, self.width) || !ends(y, height, self.height) {
+            let problem = format!(
+                "{width} x {height} pixels from {x}, {y} are not within {} x {}",
+                self.width, self.height
+            );
+            return Err(Error::picture("a part of the picture", problem));
+        }
+        Self::new(self.rgb.get(y * self.stride + 3 * x..).unwrap_or_default(), width, height, self.stride)
+    }
+
     /// Pixels across.
     #[must_use]
     pub fn width(&self) -> usize {
@@ -130,6 +146,17 @@ mod tests {
         let rgb: Vec<u8> = (0..14).collect();
         let view = ImageView::new(&rgb, 2, 2, 8).expect("two rows");
         assert_eq!(view.row(1), [8, 9, 10, 11, 12, 13]);
+    }
+
+    #[test]
+    fn a_part_has_its_own_rows() {
+        let rgb: Vec<u8> = (0..24).collect();
+        let view = ImageView::new(&rgb, 4, 2, 12).expect("4 x 2");
+        let part = view.crop(3, 0, 1, 2).expect("the last column");
+        assert_eq!((part.row(0), part.row(1)), (&[9, 10, 11][..], &[21, 22, 23][..]));
+        for (x, y, width, height) in [(4, 0, 1, 1), (0, 1, 1, 2), (0, 0, 0, 1), (1, 0, usize::MAX, 1)] {
+            assert!(view.crop(x, y, width, height).is_err(), "{x} {y} {width} {height}");
+        }
     }
 
     #[test]

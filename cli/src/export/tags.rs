@@ -1,11 +1,11 @@
 //! Labels on pictures: lettering, and where the tags go.
 
-use crate::canvas::{Canvas, Rect};
-use crate::palette;
+use super::canvas::{Canvas, Rect};
+use super::palette;
 use ab_glyph::{Font, FontRef, Glyph, GlyphId, PxScale, ScaleFont};
 
 /// DejaVu Sans, cut down to Latin, Greek, Cyrillic and punctuation.
-const FONT: &[u8] = include_bytes!("../data/DejaVuSans-subset.ttf");
+const FONT: &[u8] = include_bytes!("../../data/DejaVuSans-subset.ttf");
 /// Opacity of a tag.
 const TAG_OPACITY: f32 = 0.92;
 /// Widest tag as a share of the picture's width, unless the object is wider.

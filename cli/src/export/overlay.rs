@@ -1,8 +1,8 @@
 //! What was found, drawn over the picture: fills, outlines, boxes and tags.
 
-use crate::canvas::{Canvas, Rect};
-use crate::palette;
-use crate::tags::Tags;
+use super::canvas::{Canvas, Rect};
+use super::palette;
+use super::tags::Tags;
 use anyhow::{Result, ensure};
 use sam3i::mask::{Mask, Rle};
 use sam3i::picture::Picture;

@@ -1,0 +1,210 @@
+//! A picture and its prompts go to the model; a report comes back.
+
+use crate::batch::Answer;
+use crate::files::Files;
+use crate::inputs::Input;
+use crate::profile::milliseconds;
+use crate::prompts::Query;
+use crate::questions::Questions;
+use crate::report::{
+    ImageReport, InstanceReport, ModelReport, PromptReport, Report, SCHEMA, TileReport, Timings,
+};
+use crate::stop;
+use anyhow::{Context, Result, ensure};
+use sam3i::tiling::{Tile, merge};
+use sam3i::{ImageView, Model, Picture, ResizeMode, SegmentOptions, Segmentation, Tiling};
+use std::time::Duration;
+
+/// The options about large pictures.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Large pictures")]
+pub struct TileArgs {
+    /// Look at squares of N x N pixels one by one, and join what they show; for things that are small in a large picture
+    #[arg(long, value_name = "N")]
+    tile: Option<usize>,
+    /// Pixels that neighbouring squares share [default: an eighth of N]
+    #[arg(long, value_name = "M", requires = "tile")]
+    overlap: Option<usize>,
+}
+
+impl TileArgs {
+    /// How pictures are cut, if they are.
+    ///
+    /// # Errors
+    /// When they cannot be cut so.
+    pub fn tiling(&self) -> Result<Option<Tiling>> {
+        let tiling = |side: usize| Tiling::new(side, self.overlap.unwrap_or(side / 8));
+        self.tile.map(tiling).transpose().context("--tile, --overlap")
+    }
+
+    /// Checks the options by themselves and against the prompts.
+    ///
+    /// # Errors
+    /// When a prompt has example boxes: they are in one tile, not in the others.
+    pub fn check(&self, questions: &Questions) -> Result<()> {
+        self.tiling()?;
+        let boxes = questions.all().any(|query| !query.boxes.is_empty());
+        ensure!(
+            self.tile.is_none() || !boxes,
+            "--tile: example boxes would be seen in one tile only; leave the boxes or --tile out"
+        );
+        Ok(())
+    }
+
+    /// Checks the options against the formats.
+    ///
+    /// # Errors
+    /// When logits are wanted: they belong to tiles.
+    pub fn check_formats(&self, files: Option<&Files>) -> Result<()> {
+        let logits = files.is_some_and(Files::want_logits);
+        ensure!(
+            self.tile.is_none() || !logits,
+            "--tile: masks of several tiles have no logits; leave npz or --tile out"
+        );
+        Ok(())
+    }
+
+    fn report(tiling: &Tiling, tiles: usize) -> TileReport {
+        TileReport { side: tiling.side(), overlap: tiling.overlap(), count: tiles }
+    }
+}
+
+/// A model and how it is asked.
+pub struct Asker {
+    pub model: Model,
+    pub device: String,
+    pub dtype: String,
+    pub resize: ResizeMode,
+    pub options: SegmentOptions,
+    pub tiling: Option<Tiling>,
+}
+
+/// Time spent on looking at pictures.
+#[derive(Default)]
+struct Looked {
+    preprocess: Duration,
+    encode: Duration,
+}
+
+impl Asker {
+    /// Asks everything of a picture; nothing if Ctrl-C was pressed. `load` and `reading` are how long it took to get here.
+    ///
+    /// # Errors
+    /// When the model cannot answer.
+    pub fn answer(
+        &self,
+        input: &Input,
+        picture: Picture,
+        queries: &[&Query],
+        [load, reading]: [Duration; 2],
+    ) -> Result<Option<Answer>> {
+        let mut looked = Looked::default();
+        let (view, size) = (picture.view(), [picture.width, picture.height]);
+        let tiles = self.tiling.map(|tiling| tiling.tiles(size[0], size[1]));
+        let answers = match &tiles {
+            None => self.look(&view, queries, &self.options, &mut looked)?,
+            Some(tiles) => self.look_at_tiles(tiles, &view, queries, &mut looked)?,
+        };
+        let Some(mut answers) = answers else { return Ok(None) };
+        let total = |stage: fn(&Segmentation) -> Duration| milliseconds(answers.iter().map(stage).sum());
+        let timings_ms = Timings {
+            load: milliseconds(load),
+            preprocess: milliseconds(reading + looked.preprocess),
+            image: milliseconds(looked.encode),
+            text: total(|answer| answer.timings.text),
+            grounding: total(|answer| answer.timings.grounding),
+            masks: total(|answer| answer.timings.masks),
+        };
+        let instances = answers.iter_mut().flat_map(|answer| &mut answer.instances);
+        let logits = instances.filter_map(|instance| instance.logits.take()).collect();
+        let tiled = self.tiling.zip(tiles).map(|(tiling, tiles)| TileArgs::report(&tiling, tiles.len()));
+        let report = Report {
+            schema: SCHEMA,
+            image: ImageReport {
+                file: input.path.display().to_string(),
+                width: size[0],
+                height: size[1],
+                tiles: tiled,
+            },
+            model: ModelReport::new(&self.model),
+            device: self.device.clone(),
+            dtype: self.dtype.clone(),
+            timings_ms,
+            prompts: queries.iter().copied().zip(answers).enumerate().map(prompt_report).collect(),
+        };
+        Ok(Some(Answer { picture, report, logits }))
+    }
+
+    /// One look, all prompts.
+    fn look(
+        &self,
+        view: &ImageView,
+        queries: &[&Query],
+        options: &SegmentOptions,
+        looked: &mut Looked,
+    ) -> Result<Option<Vec<Segmentation>>> {
+        let embedding = self.model.encode_image(view, self.resize)?;
+        looked.preprocess += embedding.preprocess_time();
+        looked.encode += embedding.encode_time();
+        let mut answers = Vec::with_capacity(queries.len());
+        for query in queries {
+            if stop::asked() {
+                return Ok(None);
+            }
+            let answer = self.model.segment(&embedding, &query.prompt, options)?;
+            ensure!(
+                answer.presence.is_finite(),
+                "the model's answer to {} is not a number: its weights do not work on this picture; check them with \
+                 `sam3i inspect`",
+                query.title()
+            );
+            answers.push(answer);
+        }
+        Ok(Some(answers))
+    }
+
+    fn look_at_tiles(
+        &self,
+        tiles: &[Tile],
+        view: &ImageView,
+        queries: &[&Query],
+        looked: &mut Looked,
+    ) -> Result<Option<Vec<Segmentation>>> {
+        // These two hold for the whole picture, not for a tile.
+        let mut options = self.options.clone().min_area(0);
+        options.top_k = None;
+        let mut found: Vec<Vec<Segmentation>> = Vec::new();
+        found.resize_with(queries.len(), Vec::new);
+        for &Tile { x, y, width, height } in tiles {
+            let part = view.crop(x, y, width, height)?;
+            let Some(answers) = self.look(&part, queries, &options, looked)? else { return Ok(None) };
+            found.iter_mut().zip(answers).for_each(|(found, answer)| found.push(answer));
+        }
+        let size = [view.width(), view.height()];
+        let joined = found
+            .into_iter()
+            .map(|found| merge(tiles, found, size, &self.options)?.context("a picture without tiles"));
+        joined.collect::<Result<_>>().map(Some)
+    }
+}
+
+fn prompt_report((index, (query, answer)): (usize, (&Query, Segmentation))) -> PromptReport {
+    let instances = answer.instances.into_iter().enumerate().map(|(id, instance)| InstanceReport {
+        id,
+        query: instance.query,
+        score: instance.score,
+        r#box: instance.box_xyxy,
+        area: instance.area,
+        rle: instance.rle,
+    });
+    PromptReport {
+        index,
+        text: query.text.clone(),
+        level: answer.level.to_string(),
+        boxes: query.boxes.clone(),
+        tokens: answer.tokens,
+        truncated: answer.truncated,
+        presence: answer.presence,
+        instances: instances.collect(),
+    }
+}

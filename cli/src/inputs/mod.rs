@@ -1,0 +1,139 @@
+//! The pictures of a command: which files, what their results are called, and how they are read.
+
+mod find;
+mod names;
+mod stream;
+
+use anyhow::{Result, anyhow};
+use clap::ValueEnum;
+use sam3i::picture::DecodeOptions;
+use sam3i::{Picture, ResizeMode};
+use std::path::{Path, PathBuf};
+use stream::Frames;
+
+/// The arguments.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Pictures")]
+pub struct InputArgs {
+    /// Pictures: png, jpeg or webp files, directories (with all below them), patterns such as 'photos/**/*.jpg',
+    /// @LIST (a file with one of these a line); - reads standard input: one picture, or png pictures one behind the other
+    #[arg(value_name = "INPUT", required = true, help_heading = None::<&'static str>)]
+    inputs: Vec<PathBuf>,
+    /// Take the pixels as they are stored, not turned as the EXIF orientation says
+    #[arg(long)]
+    no_exif: bool,
+    /// The arithmetic that resizes pictures: exact8, pillow or float
+    #[arg(long, value_name = "MODE", value_enum, hide_possible_values = true, default_value = "exact8")]
+    #[arg(
+        help = "The arithmetic that resizes pictures: exact8 (as the published model's interactive use on a CPU), \
+                  pillow (as its evaluation) or float (as on a GPU)"
+    )]
+    resize: Resize,
+}
+
+/// A value of `--resize`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Resize {
+    Exact8,
+    Pillow,
+    Float,
+}
+
+/// What the arguments stand for.
+#[derive(Debug, Default)]
+pub struct Listed {
+    /// The pictures, in the order they were given, each once.
+    pub inputs: Vec<Input>,
+    /// Arguments that stand for nothing.
+    pub problems: Vec<String>,
+}
+
+/// A picture, or a pipe of pictures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// Where it is, as it was given or found; `-` for standard input.
+    pub path: PathBuf,
+    /// What its results are called: a path below the output directory, without extension.
+    pub name: PathBuf,
+}
+
+impl InputArgs {
+    /// The pictures; what lies in `output` is no picture of a directory.
+    ///
+    /// # Errors
+    /// When standard input is asked for twice.
+    pub fn list(&self, output: Option<&Path>) -> Result<Listed> {
+        find::list(&self.inputs, output)
+    }
+
+    /// How pictures are brought to the model's size.
+    pub fn resize_mode(&self) -> ResizeMode {
+        match self.resize {
+            Resize::Exact8 => ResizeMode::Exact8,
+            Resize::Pillow => ResizeMode::Pillow,
+            Resize::Float => ResizeMode::Float,
+        }
+    }
+
+    /// How picture files are read.
+    pub fn decode_options(&self) -> DecodeOptions {
+        DecodeOptions::default().exif(!self.no_exif)
+    }
+}
+
+impl Input {
+    /// What a person calls it.
+    pub fn title(&self) -> String {
+        if self.is_stdin() { "standard input".to_owned() } else { self.path.display().to_string() }
+    }
+
+    /// Whether it comes through a pipe.
+    pub fn is_stdin(&self) -> bool {
+        self.path == Path::new("-")
+    }
+
+    /// What can be read from it: a file gives itself, a pipe its pictures as they come.
+    pub fn sources(self, options: &DecodeOptions) -> Box<dyn Iterator<Item = Source> + Send> {
+        if !self.is_stdin() {
+            return Box::new(std::iter::once(Source { input: self, bytes: Ok(None) }));
+        }
+        let frames = Frames::new(std::io::stdin(), options.limits.memory);
+        Box::new(frames.map(move |frame| match frame {
+            Ok((None, bytes)) => Source { input: self.clone(), bytes: Ok(Some(bytes)) },
+            Ok((Some(number), bytes)) => Source { input: self.frame(number), bytes: Ok(Some(bytes)) },
+            Err(problem) => Source { input: self.clone(), bytes: Err(problem) },
+        }))
+    }
+
+    /// A picture of a pipe that has several, counted from 1.
+    fn frame(&self, number: usize) -> Self {
+        let name = format!("{}.{number:06}", self.name.display());
+        Self { path: name.clone().into(), name: name.into() }
+    }
+}
+
+/// A picture that can be read.
+pub struct Source {
+    /// What it is called.
+    pub input: Input,
+    /// Its bytes if they came through a pipe, or what is wrong with the pipe.
+    bytes: Result<Option<Vec<u8>>, String>,
+}
+
+impl Source {
+    /// Reads and decodes it.
+    ///
+    /// # Errors
+    /// When it is no file, or no picture this program reads.
+    pub fn read(self, options: &DecodeOptions) -> Result<Picture> {
+        match self.bytes.map_err(|problem| anyhow!(problem))? {
+            Some(bytes) => Ok(Picture::from_bytes(&bytes, options)?),
+            None => Ok(Picture::open(&self.input.path, options)?),
+        }
+    }
+}
+
+/// Whether a note about a picture's conversion is of the everyday kind: the picture still looks as it does elsewhere.
+pub fn is_everyday(note: &str) -> bool {
+    note.contains("EXIF") || note.starts_with("grey")
+}

@@ -1,0 +1,165 @@
+//! `--prompts FILE`: questions from a file, for every picture or for one.
+//!
+//! Three forms: lines of text; JSON, a list of entries; JSON Lines, an entry a line. An entry is a sentence, or an object
+//! with `text`, `level`, `boxes`, `neg_boxes` and `image`, none of which must be there.
+
+use anyhow::{Context, Result, anyhow, ensure};
+use sam3i::Level;
+use serde::{Deserialize, Deserializer};
+use std::fs;
+use std::path::Path;
+
+/// The longest prompt file that is read, in bytes.
+const LONGEST: u64 = 1 << 28;
+
+/// A question of a prompt file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Entry {
+    /// The sentence; none for boxes alone.
+    pub text: Option<String>,
+    /// Its level, if the file says.
+    pub level: Option<Level>,
+    /// Its example boxes, left, top, right, bottom, meant or not.
+    pub boxes: Vec<([f32; 4], bool)>,
+    /// The picture it is for: its file name, or the end of its path. None: all.
+    pub image: Option<String>,
+}
+
+/// An entry as JSON spells it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Spelled {
+    Text(String),
+    Object(Object),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Object {
+    #[serde(default)]
+    text: Option<String>,
+    #[serde(default, deserialize_with = "level")]
+    level: Option<Level>,
+    #[serde(default)]
+    boxes: Vec<[f32; 4]>,
+    #[serde(default)]
+    neg_boxes: Vec<[f32; 4]>,
+    #[serde(default)]
+    image: Option<String>,
+}
+
+fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Level>, D::Error> {
+    let name = Option::<String>::deserialize(deserializer)?;
+    name.map(|name| name.parse().map_err(serde::de::Error::custom)).transpose()
+}
+
+/// Reads a prompt file.
+///
+/// # Errors
+/// When it cannot be read, or holds anything else; the line is named.
+pub fn read(path: &Path) -> Result<Vec<Entry>> {
+    let name = || path.display().to_string();
+    let length = fs::metadata(path).with_context(name)?.len();
+    ensure!(
+        length <= LONGEST,
+        "{}: a prompt file of more than {LONGEST} bytes is not read; split it",
+        name()
+    );
+    let text = fs::read_to_string(path).with_context(name)?;
+    let entries = parse(text.strip_prefix('\u{feff}').unwrap_or(&text)).with_context(name)?;
+    ensure!(!entries.is_empty(), "{}: no prompts in this file", name());
+    Ok(entries)
+}
+
+/// A list if it begins with `[`, JSON Lines if it begins with `{` or a quotation mark, else lines of text.
+fn parse(text: &str) -> Result<Vec<Entry>> {
+    match text.trim_start().chars().next() {
+        Some('[') => {
+            let list: Vec<serde_json::Value> =
+                serde_json::from_str(text).context("not a JSON list of prompts")?;
+            let numbered = list.into_iter().enumerate();
+            numbered.map(|(i, value)| entry(value).with_context(|| format!("prompt {}", i + 1))).collect()
+        }
+        Some('{' | '"') => numbered_lines(text).map(|(number, line)| json_line(line, number)).collect(),
+        _ => {
+            let lines = numbered_lines(text).filter(|(_, line)| !line.starts_with('#'));
+            Ok(lines.map(|(_, line)| Entry { text: Some(line.to_owned()), ..Entry::default() }).collect())
+        }
+    }
+}
+
+/// The lines that are not empty, with their numbers.
+fn numbered_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines()
+        .map(str::trim)
+        .enumerate()
+        .filter(|(_, line)| !line.is_empty())
+        .map(|(i, line)| (i + 1, line))
+}
+
+fn json_line(line: &str, number: usize) -> Result<Entry> {
+    let value = serde_json::from_str(line).map_err(anyhow::Error::from);
+    value.and_then(entry).with_context(|| format!("line {number}"))
+}
+
+fn entry(value: serde_json::Value) -> Result<Entry> {
+    // Told apart by hand: serde's message about an untagged enum says nothing.
+    let spelled = match value {
+        serde_json::Value::String(text) => Spelled::Text(text),
+        value @ serde_json::Value::Object(_) => Spelled::Object(serde_json::from_value(value)?),
+        other => {
+            return Err(anyhow!(
+                "{other} is no prompt: write a sentence in quotes, or an object such as {{\"text\":\"a mug\",\"level\":\"concept\"}}"
+            ));
+        }
+    };
+    Ok(match spelled {
+        Spelled::Text(text) => Entry { text: Some(text), ..Entry::default() },
+        Spelled::Object(Object { text, level, boxes, neg_boxes, image }) => {
+            let boxes = boxes.into_iter().map(|sides| (sides, true));
+            let boxes = boxes.chain(neg_boxes.into_iter().map(|sides| (sides, false))).collect();
+            Entry { text, level, boxes, image }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(text: &str) -> Entry {
+        Entry { text: Some(text.to_owned()), ..Entry::default() }
+    }
+
+    #[test]
+    fn the_three_forms_say_the_same() {
+        let boxed = Entry {
+            text: None,
+            level: Some(Level::Concept),
+            boxes: vec![([1.0, 2.0, 3.0, 4.0], true), ([5.0, 6.0, 7.0, 8.0], false)],
+            image: Some("a/b.png".to_owned()),
+        };
+        assert_eq!(parse("# mugs\n a mug \n\nthe cup\r\n").expect("lines"), [said("a mug"), said("the cup")]);
+        let object = r#"{"image":"a/b.png","level":"concept","boxes":[[1,2,3,4]],"neg_boxes":[[5,6,7,8]]}"#;
+        let expected = [said("a mug"), boxed];
+        assert_eq!(parse(&format!("[\"a mug\",\n{object}]")).expect("a list"), expected);
+        assert_eq!(parse(&format!("\"a mug\"\n\n{object}\n")).expect("lines of JSON"), expected);
+        assert_eq!(parse("").expect("nothing"), []);
+    }
+
+    #[test]
+    fn what_is_no_prompt_is_named_with_its_place() {
+        let cases = [
+            ("[\"a\", 7]", "prompt 2: 7 is no prompt"),
+            ("[\"a\"", "not a JSON list"),
+            ("{\"text\":\"a\"}\n{\"txt\":\"a\"}", "line 2: unknown field `txt`"),
+            ("{\"text\":\"a\",\"level\":\"hard\"}", "line 1: \"hard\" is not a level"),
+            ("{\"boxes\":[[1,2,3]]}", "line 1: invalid length 3"),
+            ("{\"text\":\"a\"", "line 1"),
+        ];
+        for (text, words) in cases {
+            let message = format!("{:#}", parse(text).expect_err(text));
+            assert!(message.contains(words), "{text}: {message}");
+        }
+    }
+}
