@@ -187,10 +187,13 @@ impl Model {
     /// # Errors
     /// [`Error::Mismatch`] with every missing, unexpected and misshapen tensor; [`Error::NotFinite`].
     pub fn from_checkpoint(checkpoint: Checkpoint, device: &Device) -> Result<Self> {
+        Self::load_onto(Arc::new(checkpoint), device)
+    }
+
+    fn load_onto(checkpoint: Arc<Checkpoint>, device: &Device) -> Result<Self> {
         let (config, adapters) = (checkpoint.config().clone(), checkpoint.adapters());
         let points = checkpoint.point_prompts();
         checkpoint.check(&required_tensors(&config, adapters, points)?)?;
-        let checkpoint = Arc::new(checkpoint);
         let w = Weights::new(Arc::new(FromCheckpoint(checkpoint.clone())), device);
         let parts = Parts::load(&w, &config, adapters, points)?;
         Ok(Self {
@@ -208,6 +211,15 @@ impl Model {
             text_cache: Mutex::default(),
             checkpoint,
         })
+    }
+
+    /// The same model on its device started anew: what is left to do when a GPU was lost. Nothing of the old one is used
+    /// but its checkpoint.
+    ///
+    /// # Errors
+    /// Those of the device's start and of [`Model::from_checkpoint`].
+    pub fn restarted(&self) -> Result<Self> {
+        Self::load_onto(self.checkpoint.clone(), &self.device.restarted()?)
     }
 
     /// The sizes of the model.

@@ -4,7 +4,7 @@
 // Rows are output pixels, columns output channels, and k runs over kernel rows, kernel columns and channels, channels
 // innermost; the weight lies that way. Tiles are those of matmul/tiled.wgsl.
 
-// Weights are f16, two a word, rows padded to whole quads; else f32.
+// Weights are f16, two a word, rows padded with zeros; else f32.
 const HALF: bool = false;
 // 0 none, 1 relu, 2 gelu
 const ACTIVATION: u32 = 0u;

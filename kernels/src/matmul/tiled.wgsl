@@ -4,7 +4,7 @@
 // k innermost; each thread loads a square of 4 rows by 4 k from either, turns it, and stores it to workgroup memory as
 // [k][rows], so that the inner loop reads quads of rows and quads of columns.
 
-// Weights are f16, two a word, rows padded to whole quads; else f32.
+// Weights are f16, two a word, rows padded with zeros; else f32.
 const HALF: bool = false;
 // 0 none, 1 relu, 2 gelu
 const ACTIVATION: u32 = 0u;
