@@ -13,6 +13,7 @@ use crate::stop;
 use anyhow::{Context, Result, ensure};
 use sam3i::tiling::{Tile, merge};
 use sam3i::{ImageView, Model, Picture, ResizeMode, SegmentOptions, Segmentation, Tiling};
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 /// The options about large pictures.
@@ -71,7 +72,9 @@ impl TileArgs {
 
 /// A model and how it is asked.
 pub struct Asker {
-    pub model: Model,
+    pub model: RefCell<Model>,
+    /// Whether the GPU was lost, and started anew, before.
+    pub restarted: Cell<bool>,
     pub device: String,
     pub dtype: String,
     pub resize: ResizeMode,
@@ -126,7 +129,7 @@ impl Asker {
                 height: size[1],
                 tiles: tiled,
             },
-            model: ModelReport::new(&self.model),
+            model: ModelReport::new(&self.model.borrow()),
             device: self.device.clone(),
             dtype: self.dtype.clone(),
             timings_ms,
@@ -135,7 +138,7 @@ impl Asker {
         Ok(Some(Answer { picture, report, logits }))
     }
 
-    /// One look, all prompts.
+    /// One look, all prompts; if the GPU is lost meanwhile, once more on the GPU started anew.
     fn look(
         &self,
         view: &ImageView,
@@ -143,7 +146,26 @@ impl Asker {
         options: &SegmentOptions,
         looked: &mut Looked,
     ) -> Result<Option<Vec<Segmentation>>> {
-        let embedding = self.model.encode_image(view, self.resize)?;
+        match self.look_once(view, queries, options, looked) {
+            Err(error) if is_gpu_lost(&error) && !self.restarted.replace(true) => {
+                tracing::warn!("{error:#}; trying once more");
+                let model = self.model.borrow().restarted()?;
+                self.model.replace(model);
+                self.look_once(view, queries, options, looked)
+            }
+            answered => answered,
+        }
+    }
+
+    fn look_once(
+        &self,
+        view: &ImageView,
+        queries: &[&Query],
+        options: &SegmentOptions,
+        looked: &mut Looked,
+    ) -> Result<Option<Vec<Segmentation>>> {
+        let model = self.model.borrow();
+        let embedding = model.encode_image(view, self.resize)?;
         looked.preprocess += embedding.preprocess_time();
         looked.encode += embedding.encode_time();
         let mut answers = Vec::with_capacity(queries.len());
@@ -151,7 +173,7 @@ impl Asker {
             if stop::asked() {
                 return Ok(None);
             }
-            let answer = self.model.segment(&embedding, &query.prompt, options)?;
+            let answer = model.segment(&embedding, &query.prompt, options)?;
             ensure!(
                 answer.presence.is_finite(),
                 "the model's answer to {} is not a number: its weights do not work on this picture; check them with \
@@ -186,6 +208,12 @@ impl Asker {
             .map(|found| merge(tiles, found, size, &self.options)?.context("a picture without tiles"));
         joined.collect::<Result<_>>().map(Some)
     }
+}
+
+/// Whether an error is that of a GPU that is gone.
+fn is_gpu_lost(error: &anyhow::Error) -> bool {
+    use sam3i::engine::Error as EngineError;
+    matches!(error.downcast_ref::<sam3i::Error>(), Some(sam3i::Error::Engine(EngineError::GpuLost { .. })))
 }
 
 fn prompt_report((index, (query, answer)): (usize, (&Query, Segmentation))) -> PromptReport {

@@ -19,6 +19,7 @@ use crate::terminal::{self, Messages};
 use anyhow::Result;
 use sam3i::engine::trace;
 use sam3i::{Checkpoint, Level, Model, SegmentOptions};
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
@@ -218,7 +219,8 @@ impl Batch<'_> {
                             let (model, time) = self.load(checkpoint)?;
                             load = time;
                             asker = Some(Asker {
-                                model,
+                                model: RefCell::new(model),
+                                restarted: Cell::new(false),
                                 device: self.chosen.device.name().to_owned(),
                                 dtype: self.chosen.dtype.to_owned(),
                                 resize: self.args.inputs.resize_mode(),
