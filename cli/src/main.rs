@@ -15,6 +15,7 @@ mod devices;
 mod eval;
 mod export;
 mod files;
+mod import;
 mod inputs;
 mod inspect;
 mod journal;
@@ -60,9 +61,10 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> anyhow::Result<Outcome> {
     let done = match command {
         Command::Segment(args) => return segment::run(args),
-        Command::Predict(args) => predict::run(args),
+        Command::Predict(args) => return predict::run(args),
         Command::Merge(args) => merge::run(args),
         Command::Eval(args) => eval::run(args),
+        Command::Import(args) => import::run(args),
         Command::Convert(args) => convert::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Synth(args) => synth::run(args),
