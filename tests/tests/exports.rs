@@ -121,15 +121,21 @@ fn coco_has_every_mask_once() {
 
 /// Pixels whose centres are inside rings by the even-odd rule.
 fn drawn(rings: &[Vec<[f64; 2]>], width: usize, height: usize) -> Mask {
-    let inside = |x: f64, y: f64| {
+    let mut bits = vec![0; width * height];
+    for (row, line) in bits.chunks_exact_mut(width).enumerate() {
+        let y = row as f64 + 0.5;
         let edges = rings.iter().flat_map(|ring| ring.iter().zip(ring.iter().cycle().skip(1)));
-        let crossed = edges.filter(|(a, b)| {
-            (a[1] > y) != (b[1] > y) && a[0] + (y - a[1]) / (b[1] - a[1]) * (b[0] - a[0]) < x
-        });
-        u8::from(crossed.count() % 2 == 1)
-    };
-    let centres = (0..height).flat_map(|y| (0..width).map(move |x| (x as f64 + 0.5, y as f64 + 0.5)));
-    Mask::new(width, height, centres.map(|(x, y)| inside(x, y)).collect()).expect("its size")
+        let crossing = edges.filter(|(a, b)| (a[1] > y) != (b[1] > y));
+        let mut places: Vec<f64> =
+            crossing.map(|(a, b)| a[0] + (y - a[1]) / (b[1] - a[1]) * (b[0] - a[0])).collect();
+        places.sort_by(f64::total_cmp);
+        for pair in places.chunks_exact(2) {
+            let centre = |x: usize| x as f64 + 0.5;
+            let inside = line.iter_mut().enumerate().filter(|(x, _)| pair[0] < centre(*x) && centre(*x) <= pair[1]);
+            inside.for_each(|(_, bit)| *bit = 1);
+        }
+    }
+    Mask::new(width, height, bits).expect("its size")
 }
 
 #[test]
