@@ -35,6 +35,7 @@ mod stop;
 mod synth;
 mod terminal;
 mod weight_type;
+mod workers;
 
 use args::{Cli, Command};
 use clap::Parser;

@@ -182,15 +182,16 @@ impl Model {
         Self::from_checkpoint(Checkpoint::open(path)?, device)
     }
 
-    /// Loads an opened checkpoint onto a device. Nothing is loaded unless every tensor is there with its right shape.
+    /// Loads an opened checkpoint onto a device. Nothing is loaded unless every tensor is there with its right shape. Several
+    /// models may share one checkpoint, in an [`Arc`].
     ///
     /// # Errors
     /// [`Error::Mismatch`] with every missing, unexpected and misshapen tensor; [`Error::NotFinite`].
-    pub fn from_checkpoint(checkpoint: Checkpoint, device: &Device) -> Result<Self> {
+    pub fn from_checkpoint(checkpoint: impl Into<Arc<Checkpoint>>, device: &Device) -> Result<Self> {
+        let checkpoint = checkpoint.into();
         let (config, adapters) = (checkpoint.config().clone(), checkpoint.adapters());
         let points = checkpoint.point_prompts();
         checkpoint.check(&required_tensors(&config, adapters, points)?)?;
-        let checkpoint = Arc::new(checkpoint);
         let w = Weights::new(Arc::new(FromCheckpoint(checkpoint.clone())), device);
         let parts = Parts::load(&w, &config, adapters, points)?;
         Ok(Self {

@@ -381,7 +381,19 @@ fn devices_bench_and_completions_answer() {
 #[test]
 fn help_is_as_recorded() {
     let folder = TempFolder::new("cli-help");
-    let verbs = ["segment", "convert", "inspect", "synth", "bench", "devices", "completions"];
+    let verbs = [
+        "segment",
+        "predict",
+        "merge",
+        "eval",
+        "import",
+        "convert",
+        "inspect",
+        "synth",
+        "bench",
+        "devices",
+        "completions",
+    ];
     let mut pages = vec![sam3i(folder.path(), &["--help"]).stdout];
     pages.extend(verbs.map(|verb| sam3i(folder.path(), &[verb, "--help"]).stdout));
     let page = pages.join("\n----------\n\n");
