@@ -12,7 +12,7 @@ use crate::report::{
 use crate::stop;
 use anyhow::{Context, Result, ensure};
 use sam3i::tiling::{Tile, merge};
-use sam3i::{ImageView, Model, Picture, ResizeMode, SegmentOptions, Segmentation, Tiling};
+use sam3i::{ImageView, Model, Picture, ResizeMode, SegmentOptions, Segmentation, Tiling, suppress};
 use std::time::Duration;
 
 /// The options about large pictures.
@@ -77,6 +77,8 @@ pub struct Asker {
     pub resize: ResizeMode,
     pub options: SegmentOptions,
     pub tiling: Option<Tiling>,
+    /// The largest IoU that two instances of a picture may have.
+    pub nms: Option<f64>,
 }
 
 /// Time spent on looking at pictures.
@@ -106,6 +108,9 @@ impl Asker {
             Some(tiles) => self.look_at_tiles(tiles, &view, queries, &mut looked)?,
         };
         let Some(mut answers) = answers else { return Ok(None) };
+        if let Some(most) = self.nms {
+            suppress(&mut answers, most)?;
+        }
         let total = |stage: fn(&Segmentation) -> Duration| milliseconds(answers.iter().map(stage).sum());
         let timings_ms = Timings {
             load: milliseconds(load),

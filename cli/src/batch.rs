@@ -49,6 +49,8 @@ pub enum End {
     Finished(Box<Report>),
     /// Nothing was asked of it.
     Unasked,
+    /// The run ends before it was answered. It is told all the same: others wait for their turn behind it.
+    GivenUp,
     Failed(anyhow::Error),
 }
 
@@ -160,7 +162,7 @@ impl Writer<'_> {
     }
 
     fn write_in_order(&mut self, take: Receiver<(usize, Done)>, permit: SyncSender<()>) {
-        let (mut waiting, mut next) = (BTreeMap::new(), 0);
+        let (mut waiting, mut next) = (BTreeMap::new(), 0_usize);
         for (place, done) in take {
             waiting.insert(place, done);
             while let Some(done) = waiting.remove(&next) {
@@ -169,11 +171,12 @@ impl Writer<'_> {
                 let _ = permit.try_send(()); // nobody takes it when there are no more pictures
             }
         }
-        // Ctrl-C gave up one before these.
-        waiting.into_values().for_each(|done| self.write(done));
     }
 
     fn write(&mut self, Done { input, end }: Done) {
+        if matches!(end, End::GivenUp) {
+            return;
+        }
         let skipped = matches!(end, End::Finished(_) | End::Unasked);
         match self.write_one(&input, end) {
             Ok(found) => self.tally.found += found,
@@ -186,6 +189,7 @@ impl Writer<'_> {
     fn write_one(&mut self, input: &Input, end: End) -> Result<usize> {
         let report = match end {
             End::Failed(error) => return Err(error),
+            End::GivenUp => return Ok(0),
             End::Unasked => {
                 self.messages.say(&format!("{}: nothing is asked of it", input.title()));
                 return Ok(0);

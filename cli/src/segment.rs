@@ -74,6 +74,9 @@ struct KeepArgs {
     /// Only masks of at least this many pixels
     #[arg(long, value_name = "PIXELS", default_value = "0")]
     min_area: usize,
+    /// Keep only the best of masks whose IoU is above this, over all prompts of a picture [default: keep all]
+    #[arg(long, value_name = "IOU", value_parser = fraction)]
+    nms: Option<f32>,
 }
 
 fn fraction(text: &str) -> Result<f32, String> {
@@ -196,6 +199,7 @@ impl Batch<'_> {
             resize: self.args.inputs.resize_mode(),
             options: self.args.keep.options().keep_logits(logits),
             tiling: self.args.tile.tiling()?,
+            nms: self.args.keep.nms.map(f64::from),
             messages: self.messages,
             profile: watched.then(|| self.profile.clone()),
         })

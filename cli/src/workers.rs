@@ -9,6 +9,7 @@ use crate::terminal::Messages;
 use anyhow::Result;
 use sam3i::engine::{Backend, trace};
 use sam3i::{Checkpoint, CpuOptions, Device, Model, ResizeMode, SegmentOptions, Tiling};
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,6 +28,7 @@ pub struct Work<'a> {
     pub resize: ResizeMode,
     pub options: SegmentOptions,
     pub tiling: Option<Tiling>,
+    pub nms: Option<f64>,
     pub messages: Messages,
     /// Sees every op, if anybody will read it.
     pub profile: Option<Arc<Profile>>,
@@ -40,7 +42,7 @@ struct Queue<I> {
     permits: Receiver<()>,
 }
 
-/// How many pictures are worked on at a time; all but unknown numbers of pictures are known.
+/// How many pictures are worked on at a time. `pictures` is how many there are, if that is known.
 pub fn count(checkpoint: &Checkpoint, device: &Device, pictures: Option<usize>) -> usize {
     let cpu = matches!(device.backend(), Some(Backend::Cpu(_)));
     if !cpu || checkpoint.param_count() > SMALL {
@@ -73,7 +75,8 @@ impl Work<'_> {
         }
         thread::scope(|scope| {
             let handles: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-            let ended = handles.into_iter().map(|handle| handle.join().expect("a worker does not panic"));
+            let ended =
+                handles.into_iter().map(|handle| handle.join().unwrap_or_else(|panic| resume_unwind(panic)));
             ended.collect::<Vec<_>>().into_iter().collect()
         })
     }
@@ -98,7 +101,14 @@ impl Work<'_> {
                     let mut load = Duration::ZERO;
                     if asker.is_none() && !queries.is_empty() {
                         let start = Instant::now();
-                        asker = Some(self.asker(workers)?);
+                        match self.asker(workers) {
+                            Ok(made) => asker = Some(made),
+                            Err(error) => {
+                                // The others wait for what follows; nobody takes this if they have gone.
+                                let _ = done.send((place, Done { input, end: End::GivenUp }));
+                                return Err(error);
+                            }
+                        }
                         if !loaded.swap(true, Ordering::SeqCst) {
                             load = start.elapsed();
                             self.messages.detail(&format!("model loaded in {:.1} s", load.as_secs_f64()));
@@ -110,7 +120,7 @@ impl Work<'_> {
                             let ask = || asker.answer(&input, picture, &queries, [load, reading]);
                             match asker.model.device().run(|| self.watched(ask)) {
                                 Ok(Some(answer)) => End::Answered(Box::new(answer)),
-                                Ok(None) => break, // Ctrl-C
+                                Ok(None) => End::GivenUp, // Ctrl-C; there will be no next picture
                                 Err(error) => End::Failed(error),
                             }
                         }
@@ -140,6 +150,7 @@ impl Work<'_> {
             resize: self.resize,
             options: self.options.clone(),
             tiling: self.tiling,
+            nms: self.nms,
         })
     }
 

@@ -6,13 +6,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
-/// The binary of the profile the tests were built with; built by the first test that asks.
+/// The binary that `SAM3I_BINARY` names, else that of the profile the tests were built with; built by the first test that asks.
 ///
 /// # Panics
 /// If it cannot be built.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<Option<PathBuf>> = OnceLock::new();
     let built = BINARY.get_or_init(|| {
+        if let Some(named) = std::env::var_os("SAM3I_BINARY") {
+            return Some(named.into());
+        }
         let test = std::env::current_exe().expect("this test's own path");
         let profile_dir = test.ancestors().nth(2).expect("a test lies in <target>/<profile>/deps");
         let profile = match profile_dir.file_name().and_then(OsStr::to_str) {

@@ -231,6 +231,23 @@ fn finished_pictures_are_passed_over_and_nothing_else_is() {
 }
 
 #[test]
+fn one_thing_that_two_prompts_find_is_kept_once_if_asked() {
+    let folder = photos("nms");
+    let counts = |more: &[&str]| -> Vec<usize> {
+        let line =
+            [&["photos/f10.png", "-p", "dog", "-p", "dog", "--threshold", "0.1", "--json"], more].concat();
+        let report = reports(&segment(&folder, &line)).remove(0);
+        let prompts = report["prompts"].as_array().expect("prompts").clone();
+        prompts.iter().map(|prompt| prompt["instances"].as_array().expect("a list").len()).collect()
+    };
+    let all = counts(&[]);
+    assert!(all[0] > 0 && all[0] == all[1]);
+    assert_eq!(counts(&["--nms", "1"]), all);
+    let best = counts(&["--nms", "0.7"]);
+    assert!(best[0] > 0 && best[0] <= all[0] && best[1] == 0, "{best:?}");
+}
+
+#[test]
 fn a_pipe_of_pngs_is_a_batch() {
     let folder = TempFolder::new("batch-pipe");
     let scene = |name: &str| fs::read(example(name)).expect("a scene");

@@ -241,7 +241,7 @@ const BAD_INPUT: &[Bad] = &[
     Bad(&["no-*.png", "-p", "x"], "no file matches this pattern"),
     Bad(&["@no.txt", "-p", "x"], "the list of pictures cannot be read"),
     Bad(&["m0.png", "--prompts", "no.txt"], "no.txt: No such file"),
-    Bad(&["m0.png", "-p", "x", "--tolerance", "-1"], "a number of pixels from 0"),
+    Bad(&["m0.png", "-p", "x", "--tolerance=-1"], "a number of pixels from 0"),
     Bad(&["text.png", "-p", "x"], "not a png, jpeg or webp picture"),
     Bad(&["cut.png", "-p", "x"], "damaged or cut off"),
     Bad(&["empty.png", "-p", "x"], "empty"),
