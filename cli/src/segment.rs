@@ -29,7 +29,7 @@ Examples:
       (the mug at the level simple, the question at the level complex)
   sam3i segment photo.jpg --box 100,150,500,450 --neg-box 40,183,318,204
   sam3i segment photo.jpg -p chair --level concept --json | jq '.prompts[].instances[].score'
-  sam3i segment photos -p dog -p cat --format coco,yolo --skip-existing
+  sam3i segment photos -p dog -p cat --format json,coco,yolo --skip-existing
       (photos and all below; what an earlier run finished is passed over)
   sam3i segment 'scans/**/*.png' --prompts prompts.jsonl --tile 1008 --overlap 128 --format geojson
   ffmpeg -i film.mp4 -f image2pipe -c:v png - | sam3i segment - -p dog --out-dir frames

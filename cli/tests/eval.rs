@@ -265,8 +265,8 @@ fn long(name: &str) -> DataSet {
     set
 }
 
-/// Starts a run and lets it give a few answers.
-fn begin(set: &DataSet, args: &[String]) -> std::process::Child {
+/// Starts a run and lets it give a few answers more than are known.
+fn begin(set: &DataSet, args: &[String], known: usize) -> std::process::Child {
     let command = Command::new(env!("CARGO_BIN_EXE_sam3i"))
         .args(args)
         .env_remove("SAM3I_MODEL")
@@ -275,7 +275,7 @@ fn begin(set: &DataSet, args: &[String]) -> std::process::Child {
     let mut child = command.expect("the binary runs");
     let journal = set.path("pred.json.partial");
     let answers = || std::fs::read_to_string(&journal).map_or(0, |text| text.lines().count());
-    while answers() < 5 {
+    while answers() < known + 5 {
         assert!(child.try_wait().expect("a child").is_none(), "it ended before it was stopped");
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
@@ -292,7 +292,7 @@ fn a_run_killed_at_any_moment_loses_and_repeats_nothing() {
     let journal = set.path("pred.json.partial");
     let mut known = 0;
     for _ in 0..2 {
-        let mut child = begin(&set, &args);
+        let mut child = begin(&set, &args, known);
         child.kill().expect("killed"); // as kill -9 does
         assert!(!child.wait().expect("ended").success(), "it was still running");
         let kept = read(&journal);
@@ -319,7 +319,7 @@ fn a_run_killed_at_any_moment_loses_and_repeats_nothing() {
 fn ctrl_c_keeps_the_answers_and_says_so() {
     let set = long("interrupt");
     let args = set.predict("pred.json", &["--unannotated"]);
-    let child = begin(&set, &args);
+    let child = begin(&set, &args, 0);
     let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(kill.expect("kill runs").success());
     let output = child.wait_with_output().expect("it ends");

@@ -4,7 +4,7 @@
 //! simple, the fifth (its name) a concept.
 
 use super::Output;
-use super::samples::{Samples, Shown, read_json};
+use super::samples::{Samples, Shown, open_by_content, read_json};
 use anyhow::{Context, Result, bail, ensure};
 use sam3i::mask::Mask;
 use sam3i::metrics::Instructions;
@@ -83,7 +83,8 @@ fn find(dir: &Path, name: &str) -> Result<PathBuf> {
 /// Whatever is at least half bright is set, so that a mask that was stored as jpeg is read too; a mask of small numbers is
 /// set where it is not 0.
 fn read_mask(path: &Path) -> Result<Mask> {
-    let grey = image::open(path).with_context(|| path.display().to_string())?.into_luma8();
+    let read = || anyhow::Ok(open_by_content(path)?.decode()?);
+    let grey = read().with_context(|| path.display().to_string())?.into_luma8();
     let (width, height) = (grey.width() as usize, grey.height() as usize);
     let brightest = grey.iter().copied().max().unwrap_or(0);
     let least = if brightest > 127 { 128 } else { 1 };

@@ -3,10 +3,13 @@
 use crate::output::write_json;
 use crate::terminal::Messages;
 use anyhow::{Context, Result};
+use image::ImageReader;
 use sam3i::mask::{Mask, Rle};
 use sam3i::metrics::Instructions;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
+use std::fs::File;
+use std::io::BufReader;
 use std::path::Path;
 
 /// Samples and their targets; ids count from 1 (average precision has a peculiarity about 0).
@@ -104,6 +107,15 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
 /// # Errors
 /// When it is no picture.
 pub fn size_of(path: &Path) -> Result<[usize; 2]> {
-    let (width, height) = image::image_dimensions(path).with_context(|| path.display().to_string())?;
+    let read = || anyhow::Ok(open_by_content(path)?.into_dimensions()?);
+    let (width, height) = read().with_context(|| path.display().to_string())?;
     Ok([width as usize, height as usize])
+}
+
+/// A picture file, of the kind its content says.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn open_by_content(path: &Path) -> Result<ImageReader<BufReader<File>>> {
+    Ok(ImageReader::open(path)?.with_guessed_format()?)
 }
