@@ -1,6 +1,9 @@
 //! The command line: its verbs.
 
-use crate::{bench, completions, convert, devices, eval, import, inspect, merge, predict, segment, synth};
+use crate::{
+    bench, completions, convert, devices, eval, import, inspect, kernels, man, merge, predict, segment,
+    synth, verify,
+};
 use clap::{Parser, Subcommand};
 
 /// What `sam3i --help` ends with.
@@ -45,8 +48,14 @@ pub enum Command {
     Synth(synth::Args),
     /// Time the stages of a model
     Bench(bench::Args),
+    /// Hold every op of one real pass against the reference
+    Verify(verify::Args),
+    /// List, check and time the kernels
+    Kernels(kernels::Args),
     /// List what can compute on this machine
     Devices(devices::Args),
     /// Print a script that completes commands in a shell
     Completions(completions::Args),
+    /// Print the manual, or write a page for each verb
+    Man(man::Args),
 }

@@ -15,10 +15,13 @@ mod devices;
 mod eval;
 mod export;
 mod files;
+mod hub;
 mod import;
 mod inputs;
 mod inspect;
 mod journal;
+mod kernels;
+mod man;
 mod merge;
 mod model;
 mod outcome;
@@ -34,6 +37,7 @@ mod segment;
 mod stop;
 mod synth;
 mod terminal;
+mod verify;
 mod weight_type;
 mod workers;
 
@@ -70,8 +74,11 @@ fn run(command: &Command) -> anyhow::Result<Outcome> {
         Command::Inspect(args) => inspect::run(args),
         Command::Synth(args) => synth::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Verify(args) => return verify::run(args),
+        Command::Kernels(args) => return kernels::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
     };
     done.map(|()| Outcome::Done)
 }

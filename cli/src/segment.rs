@@ -10,7 +10,7 @@ use crate::files::{Files, OutputArgs};
 use crate::inputs::{InputArgs, Listed};
 use crate::model::{ModelArgs, missing_adapters};
 use crate::outcome::Outcome;
-use crate::profile::{Profile, table};
+use crate::profile::{Profile, tables};
 use crate::progress::Progress;
 use crate::prompts::PromptArgs;
 use crate::questions::Questions;
@@ -56,6 +56,9 @@ pub struct Args {
     device: DeviceArgs,
     #[command(flatten)]
     output: OutputArgs,
+    /// Tell on stderr where the time went, by stage and by op
+    #[arg(long, help_heading = "Output")]
+    profile: bool,
 }
 
 /// What counts as found.
@@ -182,15 +185,15 @@ impl Batch<'_> {
         if let Some(files) = &mut files {
             files.finish(self.messages)?;
         }
-        if output.verbose > 0 {
-            self.messages.detail(table(&self.profile.lines(1)).trim_end());
+        if self.args.profile || output.verbose > 0 {
+            eprint!("{}", tables(&self.profile.lines(1)));
         }
         Ok(tally.outcome(output.fail_empty))
     }
 
     fn work(&self, checkpoint: Checkpoint, logits: bool) -> Result<Work<'_>> {
         let logged = tracing::enabled!(target: "sam3i::op", tracing::Level::TRACE);
-        let watched = self.args.output.verbose > 0 || logged;
+        let watched = self.args.profile || self.args.output.verbose > 0 || logged;
         Ok(Work {
             questions: &self.questions,
             checkpoint: Arc::new(checkpoint),

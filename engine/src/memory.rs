@@ -1,5 +1,6 @@
 //! Host memory: buffers that go back to their device's pool on drop, and the count of what is in use.
 
+use sam3i_kernels::memory::Buffer;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How much tensor memory a device has handed out, in bytes.
@@ -20,7 +21,7 @@ const LARGEST_CACHE: usize = 512 * 1024 * 1024;
 
 #[derive(Default)]
 struct State {
-    free: Vec<Vec<f32>>,
+    free: Vec<Buffer<f32>>,
     usage: MemoryUse,
 }
 
@@ -57,11 +58,8 @@ impl Pool {
                 buffer
             })
         };
-        let mut values = reused.unwrap_or_default();
-        if values.len() < len {
-            values.resize(len, 0.0);
-        }
-        values.truncate(len);
+        let mut values = reused.unwrap_or_else(|| Buffer::zeroed(len));
+        values.set_len(len);
         if cfg!(debug_assertions) {
             values.fill(f32::NAN); // shows a kernel that does not write its whole output
         }
@@ -72,7 +70,7 @@ impl Pool {
     /// would fill the pool.
     pub(crate) fn adopt(&self, values: Vec<f32>) -> HostBuffer {
         let bytes = self.count(values.len() * size_of::<f32>());
-        HostBuffer { values, bytes, pool: self.clone(), kept: false }
+        HostBuffer { values: values.into(), bytes, pool: self.clone(), kept: false }
     }
 
     /// Counts memory as handed out; pair with [`Pool::uncount`].
@@ -87,7 +85,7 @@ impl Pool {
         self.state().usage.live -= bytes;
     }
 
-    fn give_back(&self, values: Vec<f32>, bytes: usize) {
+    fn give_back(&self, values: Buffer<f32>, bytes: usize) {
         let mut state = self.state();
         state.usage.live -= bytes;
         let size = values.capacity() * size_of::<f32>();
@@ -99,17 +97,17 @@ impl Pool {
 }
 
 /// The smallest free buffer that holds `len` elements without wasting more than a quarter of it.
-fn best_fit(free: &[Vec<f32>], len: usize) -> Option<usize> {
+fn best_fit(free: &[Buffer<f32>], len: usize) -> Option<usize> {
     free.iter()
         .enumerate()
-        .filter(|(_, b)| (len..=len + len / 4).contains(&b.capacity()))
+        .filter(|(_, b)| b.capacity() >= len && b.capacity() <= len + len / 4 + 16)
         .min_by_key(|(_, b)| b.capacity())
         .map(|(i, _)| i)
 }
 
 /// `f32` values in host memory that return to their pool on drop.
 pub(crate) struct HostBuffer {
-    pub(crate) values: Vec<f32>,
+    pub(crate) values: Buffer<f32>,
     bytes: usize,
     pool: Pool,
     /// Whether the pool keeps them for reuse.

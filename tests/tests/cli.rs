@@ -391,11 +391,17 @@ fn help_is_as_recorded() {
         "inspect",
         "synth",
         "bench",
+        "verify",
+        "kernels",
         "devices",
         "completions",
+        "man",
     ];
     let mut pages = vec![sam3i(folder.path(), &["--help"]).stdout];
     pages.extend(verbs.map(|verb| sam3i(folder.path(), &[verb, "--help"]).stdout));
+    pages.extend(
+        ["list", "check", "bench"].map(|verb| sam3i(folder.path(), &["kernels", verb, "--help"]).stdout),
+    );
     let page = pages.join("\n----------\n\n");
     let recorded = data("help.txt");
     if std::env::var_os("SAM3I_BLESS").is_some() {

@@ -67,7 +67,8 @@ impl Gpu {
         };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
             .map_err(|e| failed(&format!("starting {}", facts.name), e))?;
-        Ok(Self::of(device, &queue, facts, limits, dtype, options.budget))
+        let pipelines = Pipelines::new(&options.overrides)?;
+        Ok(Self::of(device, &queue, facts, limits, dtype, options.budget, pipelines))
     }
 
     fn of(
@@ -77,6 +78,7 @@ impl Gpu {
         limits: wgpu::Limits,
         dtype: DType,
         budget: Option<u64>,
+        pipelines: Pipelines,
     ) -> Self {
         let health = Health::default();
         health.watch(&device);
@@ -92,7 +94,7 @@ impl Gpu {
             facts,
             dtype,
             limits,
-            pipelines: Pipelines::default(),
+            pipelines,
             recorder,
             health,
             nothing: Raw { number: 0, buffer: nothing },
