@@ -201,15 +201,13 @@ impl Model {
         Self::from_checkpoint(Checkpoint::open(path)?, device)
     }
 
-    /// Loads an opened checkpoint onto a device. Nothing is loaded unless every tensor is there with its right shape.
+    /// Loads an opened checkpoint onto a device. Nothing is loaded unless every tensor is there with its right shape. Several
+    /// models may share one checkpoint, in an [`Arc`].
     ///
     /// # Errors
     /// [`Error::Mismatch`] with every missing, unexpected and misshapen tensor; [`Error::NotFinite`].
-    pub fn from_checkpoint(checkpoint: Checkpoint, device: &Device) -> Result<Self> {
-        Self::load_onto(Arc::new(checkpoint), device)
-    }
-
-    fn load_onto(checkpoint: Arc<Checkpoint>, device: &Device) -> Result<Self> {
+    pub fn from_checkpoint(checkpoint: impl Into<Arc<Checkpoint>>, device: &Device) -> Result<Self> {
+        let checkpoint = checkpoint.into();
         let (config, adapters) = (checkpoint.config().clone(), checkpoint.adapters());
         let points = checkpoint.point_prompts();
         checkpoint.check(&required_tensors(&config, adapters, points)?)?;
@@ -238,7 +236,7 @@ impl Model {
     /// # Errors
     /// Those of the device's start and of [`Model::from_checkpoint`].
     pub fn restarted(&self) -> Result<Self> {
-        Self::load_onto(self.checkpoint.clone(), &self.device.restarted()?)
+        Self::from_checkpoint(self.checkpoint.clone(), &self.device.restarted()?)
     }
 
     /// The sizes of the model.
