@@ -68,6 +68,11 @@ impl<P> Prepared<P> {
         }
     }
 
+    /// A weight that is packed already, for a CPU device.
+    pub fn of_packed(device: &Device, packed: P, bytes: usize) -> Self {
+        Self { device: device.clone(), form: Form::Packed(Counted::new(packed, bytes, device.pool())) }
+    }
+
     /// Fails unless `operands` live where this weight does.
     pub fn check_device(&self, op: &'static str, operands: &[&Tensor]) -> Result<()> {
         super::same_device(op, operands)?;
