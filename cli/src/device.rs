@@ -17,7 +17,8 @@ pub struct DeviceArgs {
     /// What computes: auto, cpu, reference (slow, for comparison), gpu or gpu:N
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: Choice,
-    /// The type to compute in: auto (f32), f32 or bf16; bf16 is faster where the processor has it, and rounds products
+    /// The type to compute in: auto (f32), f32, bf16 or int8; bf16 is faster where the processor has it, and rounds
+    /// products; int8 rounds linear layers to 8 bits: faster still, smaller, and less exact
     #[arg(long, value_name = "TYPE", value_enum, hide_possible_values = true, default_value = "auto")]
     dtype: ComputeType,
     /// Threads of the CPU device [default: one a core]
@@ -80,7 +81,11 @@ impl DeviceArgs {
             Choice::Reference => self.reference()?,
             Choice::Cpu | Choice::Auto => self.cpu()?,
         };
-        let dtype = if device.dtype() == DType::Bf16 { "bf16" } else { "f32" };
+        let dtype = match device.dtype() {
+            DType::Int8 => "int8",
+            DType::Bf16 => "bf16",
+            _ => "f32",
+        };
         if self.device == Choice::Auto {
             messages.say(&format!("device: {device}, {dtype}, because {NO_GPU}"));
         }
@@ -123,10 +128,10 @@ impl ComputeType {
                 "--dtype bf16: this processor has no bf16 products (with {isa}); use --dtype f32 (weights stored as \
                  bf16 are read all the same)"
             ),
-            Self::F16 | Self::Int8 => bail!(
-                "--dtype {}: the cpu device computes in f32 or bf16; use one of them (weights stored as f16 are read \
-                 all the same)",
-                self.name()
+            Self::Int8 => Ok(DType::Int8),
+            Self::F16 => bail!(
+                "--dtype f16: the cpu device computes in f32, bf16 or int8; use one of them (weights stored as f16 \
+                 are read all the same)"
             ),
         }
     }

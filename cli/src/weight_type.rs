@@ -12,6 +12,8 @@ pub enum WeightType {
     F16,
     /// The upper half of single precision
     Bf16,
+    /// Linear layers in 8 bits with a scale a channel, the rest in bf16 and f32
+    Int8,
 }
 
 impl From<WeightType> for FileDType {
@@ -20,6 +22,7 @@ impl From<WeightType> for FileDType {
             WeightType::F32 => Self::F32,
             WeightType::F16 => Self::F16,
             WeightType::Bf16 => Self::Bf16,
+            WeightType::Int8 => Self::I8,
         }
     }
 }
