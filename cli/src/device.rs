@@ -81,6 +81,11 @@ impl DeviceArgs {
             Choice::Reference => self.reference()?,
             Choice::Cpu | Choice::Auto => self.cpu()?,
         };
+        if self.dtype == ComputeType::Int8 && !Device::has_fast_int8(instruction_set()?) {
+            messages.warn(
+                "--dtype int8: without AVX-512 VNNI int8 takes less memory than f32, but not less time; consider f32",
+            );
+        }
         let dtype = match device.dtype() {
             DType::Int8 => "int8",
             DType::Bf16 => "bf16",
