@@ -31,7 +31,7 @@ pub use pack::Packed;
 pub use rows::{Row, WIDE};
 pub use weight::QuantisedWeight;
 
-/// The longest `k`: `255 * 127 * k` stays below 2^31.
+/// The longest `k`: `255 * 128 * k` stays below 2^31.
 pub const LONGEST: usize = 65_536;
 
 /// The most that rounding may take from a weight ([`QuantisedWeight::error`]).
