@@ -417,8 +417,14 @@ impl Model {
 
         let [h, w, d] = pyramid.coarse_hwc.dims()?;
         let image_nc = pyramid.coarse_hwc.reshape(&[h * w, d])?;
-        let fused_nc =
-            self.fusion.forward(&image_nc, &pyramid.position_nc, &prompt, level, &image.kept.fusion, steps)?;
+        let fused_nc = self.fusion.forward(
+            &image_nc,
+            &pyramid.position_nc,
+            &prompt,
+            level,
+            &image.kept.fusion,
+            steps,
+        )?;
         let memory =
             Memory { image_nc: &fused_nc, position_nc: &pyramid.position_nc, prompt: &prompt, level };
         let decoded = self.decoder.forward(memory, steps)?;

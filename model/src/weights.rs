@@ -58,12 +58,17 @@ impl Weights {
             1 => vec![values],
             _ => (0..N).map(|i| values.rows(i * rows..(i + 1) * rows, inputs)).collect(),
         };
-        let matrix = |part: MatrixValues| match self.in_f32 {
-            true => Matrix::new_f32(&self.device, rows, inputs, part.into_f32()),
-            false => Matrix::from_values(&self.device, rows, inputs, part),
+        let matrices = parts.into_iter().map(|part| self.matrix_of([rows, inputs], part));
+        Ok(matrices.collect::<Result<Vec<_>>>()?.try_into().ok().expect("N parts make N matrices"))
+    }
+
+    /// The weight `[outputs, inputs]` of a product, of values that are there already; on the shape-only device they may be none.
+    pub fn matrix_of(&self, [outputs, inputs]: [usize; 2], values: MatrixValues) -> Result<Matrix> {
+        let matrix = match self.in_f32 {
+            true => Matrix::new_f32(&self.device, outputs, inputs, values.into_f32()),
+            false => Matrix::from_values(&self.device, outputs, inputs, values),
         };
-        let matrices: Vec<Matrix> = parts.into_iter().map(matrix).collect::<Result<_, _>>()?;
-        Ok(matrices.try_into().ok().expect("N parts make N matrices"))
+        Ok(matrix?)
     }
 
     /// The weights of a submodule.

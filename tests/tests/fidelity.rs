@@ -42,15 +42,15 @@ fn bf16_costs_no_more_than_it_costs_the_published_code() {
     assert!(worse.is_empty(), "worse than the published code's bf16: {worse:?}");
 }
 
-/// int8 is offered and never chosen by itself, so there is no bar of its own: this holds it to a few times what bf16 costs
-/// the published code.
+/// int8 is offered and never chosen by itself, so there is no bar of its own: this holds it to two and a half times what
+/// bf16 costs the published code (measured: 0.6 to 1.9 times).
 #[test]
 #[ignore = "the full-size model: minutes, 8 GiB of disk and memory; see docs/performance.md"]
-fn int8_costs_a_few_times_what_bf16_costs_the_published_code() {
+fn int8_costs_about_twice_what_bf16_costs_the_published_code() {
     let worse = compare(DType::Int8, |ours, theirs| {
-        ours.score_mean <= 4.0 * theirs.score_mean
-            && ours.box_mean <= 4.0 * theirs.box_mean
-            && 1.0 - ours.mask_iou_mean <= 4.0 * (1.0 - theirs.mask_iou_mean)
+        ours.score_mean <= 2.5 * theirs.score_mean
+            && ours.box_mean <= 2.5 * theirs.box_mean
+            && 1.0 - ours.mask_iou_mean <= 2.5 * (1.0 - theirs.mask_iou_mean)
     });
     assert!(worse.is_empty(), "far worse than the published code's bf16: {worse:?}");
 }

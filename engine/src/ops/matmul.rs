@@ -111,7 +111,9 @@ impl Matrix {
     /// As [`Matrix::new`]; [`Error::Shape`] also if rounded values are too many a row for sums in 32 bits.
     pub fn from_values(device: &Device, n: usize, k: usize, values: MatrixValues) -> Result<Self> {
         match values {
-            MatrixValues::F32(values) => Self::with_precision(device, device.precision(), false, n, k, values),
+            MatrixValues::F32(values) => {
+                Self::with_precision(device, device.precision(), false, n, k, values)
+            }
             MatrixValues::Int8(w) if (w.n, w.k) == (n, k) => Self::from_quantised(device, &w),
             MatrixValues::Int8(w) => {
                 Err(Error::shape("matrix", "rounded values of another shape", [&[n, k][..], &[w.n, w.k]]))
@@ -130,7 +132,7 @@ impl Matrix {
         };
         let packed = Layout::Int8(device.run(|| int8::Packed::new(isa, w)));
         let bytes = packed.bytes();
-        Ok(Self { n, k, weight: Prepared::of_packed(device, packed, bytes) })
+        Ok(Self { n, k, weight: Prepared::of_packed(device, packed, bytes, || w.to_f32()) })
     }
 
     /// Whether its products are computed in int8.

@@ -240,7 +240,12 @@ fn task(
 }
 
 /// Asks for the memory that [`store`] will touch, so that it is there when the sums are.
-fn prefetch_tile(tile: Range<usize>, columns: Range<usize>, epilogue: &Epilogue, out: &Shared) {
+pub(in crate::matmul) fn prefetch_tile(
+    tile: Range<usize>,
+    columns: Range<usize>,
+    epilogue: &Epilogue,
+    out: &Shared,
+) {
     #[cfg(target_arch = "x86_64")]
     for i in tile {
         use std::arch::x86_64::*;

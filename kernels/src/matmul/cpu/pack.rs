@@ -112,13 +112,13 @@ impl Packed {
 }
 
 /// Panels of `columns` channels, each `[k, columns]`, which `fill` writes from the channels it is given; zeros beyond them.
-fn fill_rows<T: Copy + Default + Send>(
+fn fill_rows<T: Copy + bytemuck::Zeroable + Send>(
     n: usize,
     k: usize,
     columns: usize,
     fill: impl Fn(Range<usize>, &mut [T]) + Sync,
-) -> Vec<T> {
-    let mut panels = vec![T::default(); n.div_ceil(columns) * columns * k];
+) -> Buffer<T> {
+    let mut panels = Buffer::zeroed(n.div_ceil(columns) * columns * k);
     panels.par_chunks_mut((columns * k).max(1)).enumerate().for_each(|(panel, out)| {
         fill(panel * columns..((panel + 1) * columns).min(n), out);
     });
@@ -329,8 +329,8 @@ mod tests {
                         Packed::from_fn(isa, precision, n, k, element),
                     );
                     match (rows.panels, elements.panels) {
-                        (Panels::F32(x), Panels::F32(y)) => assert_eq!(x, y, "{isa} {n} x {k}"),
-                        (Panels::Bf16(_, x), Panels::Bf16(_, y)) => assert_eq!(x, y, "{isa} {n} x {k}"),
+                        (Panels::F32(x), Panels::F32(y)) => assert_eq!(*x, *y, "{isa} {n} x {k}"),
+                        (Panels::Bf16(_, x), Panels::Bf16(_, y)) => assert_eq!(*x, *y, "{isa} {n} x {k}"),
                         _ => panic!("two precisions"),
                     }
                 }

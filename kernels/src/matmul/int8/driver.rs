@@ -6,7 +6,7 @@ use super::tile::{LeftTile, tile};
 use super::{COLUMNS, ROWS};
 use crate::isa::Isa;
 use crate::matmul::Epilogue;
-use crate::matmul::cpu::driver::{Output, RowMap, Shared, tiles};
+use crate::matmul::cpu::driver::{Output, RowMap, Shared, prefetch_tile, tiles};
 use crate::matmul::cpu::epilogue::{Finish, finish};
 use crate::matmul::cpu::micro::Tile;
 use crate::matmul::cpu::pack::transpose;
@@ -81,9 +81,9 @@ impl Product<'_> {
         for panel in panels {
             let columns = panel * COLUMNS..((panel + 1) * COLUMNS).min(self.w.n());
             for at in 0..block.tiles.len() {
-                self.expect(block.tiles[at].rows.clone(), columns.clone());
+                prefetch_tile(block.tiles[at].rows.clone(), columns.clone(), self.epilogue, &self.out);
                 self.tile(&block, at, panel, &mut sums, &mut second);
-                self.store(&sums, block.tiles[at].rows.clone(), columns.clone());
+                self.store(&mut sums, block.tiles[at].rows.clone(), columns.clone());
             }
         }
     }
@@ -101,28 +101,8 @@ impl Product<'_> {
         }
     }
 
-    /// Has the memory bring what [`store`](Self::store) will touch while the tile is computed.
-    fn expect(&self, tile: Range<usize>, columns: Range<usize>) {
-        #[cfg(target_arch = "x86_64")]
-        for i in tile {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            // SAFETY: these rows and columns belong to the calling task alone, and the slice ends with this loop.
-            let row = unsafe { self.out.columns(i, columns.clone()) };
-            let residual =
-                self.epilogue.residual.map(|r| &r[i * self.w.n() + columns.start..][..columns.len()]);
-            for line in (0..columns.len()).step_by(16) {
-                // SAFETY: SSE is part of x86-64; prefetching reads no value and the address is inside the slice.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(row[line..].as_ptr().cast()) };
-                if let Some(residual) = residual {
-                    // SAFETY: as above.
-                    unsafe { _mm_prefetch::<_MM_HINT_T0>(residual[line..].as_ptr().cast()) };
-                }
-            }
-        }
-    }
-
     /// Stores a tile to its rows and columns of the output.
-    fn store(&self, sums: &Tile, tile: Range<usize>, columns: Range<usize>) {
+    fn store(&self, sums: &mut Tile, tile: Range<usize>, columns: Range<usize>) {
         let count = tile.len();
         let mut rows: [&mut [f32]; ROWS] = Default::default();
         let mut residual: [&[f32]; ROWS] = Default::default();
@@ -145,7 +125,7 @@ impl Product<'_> {
             bias: self.epilogue.bias.map(|bias| &bias[columns]),
             activation: self.epilogue.activation,
         };
-        finish(self.isa, &sums.0, COLUMNS, &mut rows[..count], residual, &how);
+        finish(self.isa, sums, COLUMNS, &mut rows[..count], residual, &how);
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{COLUMNS, LONGEST, QuantisedWeight};
 use crate::isa::{Avx512Vnni, Isa};
 use crate::matmul::cpu::pack::transpose_panel;
+use crate::memory::Buffer;
 use rayon::prelude::*;
 
 /// A weight `[n, k]` as the tile reads it.
@@ -12,7 +13,7 @@ pub struct Packed {
     k: usize,
     vnni: Option<Avx512Vnni>,
     /// Panels `[k / 4, 32]` of quads (the earliest value in the lowest byte), filled up with zeros.
-    quads: Vec<u32>,
+    quads: Buffer<u32>,
     /// One a channel, filled up with zeros.
     scales: Vec<f32>,
     /// The sum of each channel's values, filled up with zeros.
@@ -26,7 +27,7 @@ impl Packed {
         let (n, k) = (w.n, w.k);
         assert!(k > 0 && k <= LONGEST && w.values.len() == n * k && w.scales.len() == n);
         let (panels, quads_of_row) = (n.div_ceil(COLUMNS), k.div_ceil(4));
-        let mut quads = vec![0; panels * quads_of_row * COLUMNS];
+        let mut quads = Buffer::zeroed(panels * quads_of_row * COLUMNS);
         let (mut scales, mut sums) = (w.scales.clone(), vec![0; panels * COLUMNS]);
         scales.resize(panels * COLUMNS, 0.0);
         let rows = w.values.par_chunks(COLUMNS * k);
