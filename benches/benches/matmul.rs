@@ -1,9 +1,9 @@
-//! `matmul/<m>x<k>x<n>/f32/<instruction set>` at the model's shapes; throughput is in flops (two a multiply-add).
+//! `matmul/<m>x<k>x<n>/<f32 or int8>/<instruction set>` at the model's shapes; throughput is in flops (two a multiply-add).
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use sam3i_benches::{pool, sequence};
 use sam3i_kernels::isa::{Isa, Precision};
-use sam3i_kernels::matmul::{Activation, Epilogue, cpu, flops};
+use sam3i_kernels::matmul::{Activation, Epilogue, cpu, flops, int8};
 
 /// ViT qkv, projection and MLP; the fusion encoder's layers; the text encoder's MLP.
 const SHAPES: [[usize; 3]; 7] = [
@@ -30,6 +30,10 @@ fn matmul(c: &mut Criterion) {
             group.throughput(Throughput::Elements(flops(m, n, k)));
             group.bench_function(format!("{m}x{k}x{n}/f32/{isa}"), |b| {
                 b.iter(|| pool.install(|| cpu::run(isa, &a, &packed, &epilogue, &mut out)));
+            });
+            let packed = int8::Packed::new(isa, &int8::QuantisedWeight::new(n, k, &w));
+            group.bench_function(format!("{m}x{k}x{n}/int8/{isa}"), |b| {
+                b.iter(|| pool.install(|| int8::run(isa, &a, &packed, &epilogue, &mut out)));
             });
         }
         group.finish();

@@ -136,6 +136,16 @@ pub fn bf16_devices() -> &'static [Device] {
     })
 }
 
+/// The CPU device in int8 in every form this machine has: each instruction set, on one thread and on three.
+pub fn int8_devices() -> &'static [Device] {
+    static DEVICES: OnceLock<Vec<Device>> = OnceLock::new();
+    DEVICES.get_or_init(|| {
+        let options = |isa, threads| CpuOptions::default().isa(isa).dtype(DType::Int8).threads(threads);
+        let forms = Isa::available().into_iter().flat_map(|isa| [(isa, 1), (isa, 3)]);
+        forms.map(|(isa, threads)| Device::cpu(&options(isa, threads)).expect("threads start")).collect()
+    })
+}
+
 /// Runs a case in bf16 and on the reference, and compares.
 pub fn check_bf16<C: Bf16Case>(case: &C) {
     let expected = case.run(&Device::reference()).expect("the reference runs");

@@ -1,13 +1,15 @@
 //! Cases of linear layers and of the product of two activations.
 
-use super::{Bf16Case, Case, F16Case, rounded_products, sequence, values};
-use crate::compare::Tolerance;
+use super::{Bf16Case, Case, F16Case, int8_devices, rounded_products, sequence, values};
+use crate::compare::{Tolerance, assert_close};
 use crate::job::Job;
 use proptest::prelude::*;
 use sam3i_engine::ops::Activation;
-use sam3i_engine::ops::matmul::{LinearOptions, Matrix, linear, matmul_transposed};
+use sam3i_engine::ops::matmul::{
+    LinearOptions, Matrix, MatrixValues, QuantisedWeight, linear, matmul_transposed,
+};
 use sam3i_engine::{Device, Result, Tensor};
-use sam3i_kernels::matmul::flops;
+use sam3i_kernels::matmul::{Epilogue, flops, int8};
 
 /// `activation(x wᵀ + bias) + residual`.
 #[derive(Clone, Debug)]
@@ -57,6 +59,67 @@ impl F16Case for Linear {
     /// deviations. The residual and the rest stay f32.
     fn f16_tolerance(&self) -> Tolerance {
         Tolerance { absolute: 1.5e-3 * 6.0 * (self.sizes[1] as f32).sqrt(), relative: 1e-4 }
+    }
+}
+
+impl Linear {
+    /// With some values of `x` a thousand times as large, so that their rows need a second part in int8.
+    #[must_use]
+    pub fn with_outliers(mut self, every: usize) -> Self {
+        self.x.iter_mut().step_by(every).for_each(|value| *value *= 1000.0);
+        self
+    }
+
+    /// The call in int8 on a device, whatever 8 bits do to its weight.
+    fn run_int8(&self, device: &Device, w: &QuantisedWeight) -> Result<Tensor> {
+        let [m, k, n] = self.sizes;
+        let tensor = |shape: &[usize], values: &Option<Vec<f32>>| {
+            values.as_ref().map(|v| Tensor::from_vec(device, shape, v.clone())).transpose()
+        };
+        let (bias, residual) = (tensor(&[n], &self.bias)?, tensor(&[m, n], &self.residual)?);
+        let options =
+            LinearOptions { bias: bias.as_ref(), activation: self.activation, residual: residual.as_ref() };
+        let w = Matrix::from_values(device, n, k, MatrixValues::Int8(w.clone()))?;
+        assert!(w.is_int8());
+        linear(&Tensor::from_vec(device, &[m, k], self.x.clone())?, &w, options)
+    }
+
+    /// How far a result in int8 may be from one in f32, for values spread over [-4, 4].
+    ///
+    /// Values are off by up to half a step, 8 / 255 / 2 or 4 / 127 / 2: 0.0091 (one standard deviation). A product of two
+    /// is off by 0.03, a sum of `k` of them by sqrt(k) times that; six deviations.
+    fn int8_tolerance(&self) -> Tolerance {
+        Tolerance { absolute: 0.03 * 6.0 * (self.sizes[1] as f32).sqrt(), relative: 1e-3 }
+    }
+}
+
+/// Runs a linear layer in int8 with each instruction set, on one thread and on three, and compares: to the bit with the
+/// plain loop over the same whole numbers (GELU to what it rounds), and roughly with f32 where there are no outliers.
+pub fn check_int8(case: &Linear, outliers: bool) {
+    let [m, k, n] = case.sizes;
+    let w = QuantisedWeight::new(n, k, &case.w);
+    let mut exact = vec![0.0; m * n];
+    let epilogue = Epilogue {
+        bias: case.bias.as_deref(),
+        activation: case.activation,
+        residual: case.residual.as_deref(),
+    };
+    int8::reference::run(&case.x, &w, &epilogue, &mut exact);
+    let exact = Tensor::from_vec(&Device::reference(), &[m, n], exact).expect("a tensor");
+    let in_f32 = case.run(&Device::reference()).expect("the reference runs");
+    for device in int8_devices() {
+        let actual = case.run_int8(device, &w).expect("the device runs");
+        let what = format!("{case:?} in int8 on {device}");
+        match case.activation {
+            // Our GELU is off by 3e-6 of its operand at most, the plain one rounds to f32.
+            Activation::Gelu => {
+                assert_close(&what, &actual, &exact, Tolerance { absolute: 1e-5, relative: 1e-5 });
+            }
+            _ => assert_eq!(actual.to_vec().expect("values"), exact.to_vec().expect("values"), "{what}"),
+        }
+        if !outliers {
+            assert_close(&what, &actual, &in_f32, case.int8_tolerance());
+        }
     }
 }
 

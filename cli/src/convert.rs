@@ -2,7 +2,7 @@
 
 use crate::model;
 use crate::terminal::grouped;
-use crate::weight_type::WeightType;
+use crate::weight_type::ConvertedType;
 use anyhow::Result;
 use sam3i::Config;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ pub struct Args {
     output: PathBuf,
     /// The element type to write
     #[arg(long, value_enum, default_value = "f32")]
-    dtype: WeightType,
+    dtype: ConvertedType,
     /// The model's sizes, if a config.json elsewhere has them
     #[arg(long, value_name = "CONFIG.json")]
     config: Option<PathBuf>,

@@ -2,7 +2,7 @@
 
 use crate::memory::{MemoryUse, Pool};
 use crate::{DType, Error, Isa, Result};
-use sam3i_kernels::isa::{Avx512Bf16, Precision};
+use sam3i_kernels::isa::{Avx512Bf16, Avx512Vnni, Precision};
 use std::fmt;
 use std::sync::Arc;
 
@@ -23,6 +23,7 @@ enum Kind {
     Cpu {
         isa: Isa,
         precision: Precision,
+        int8: bool,
         threads: usize,
         pool: rayon::ThreadPool,
     },
@@ -92,17 +93,24 @@ impl Device {
     /// With the type `bf16`, weights are kept in bf16 and matrix products, convolutions and attention round their
     /// operands to it; sums, norms, softmax and everything between ops stay `f32`.
     ///
+    /// With the type `int8`, linear layers round weights (once) and rows of activations (in each call) to 8 bits, except
+    /// layers made with [`Matrix::new_f32`](crate::ops::matmul::Matrix::new_f32) and weights that 8 bits do not
+    /// hold well ([`QuantisedWeight::new_if_close`](crate::ops::matmul::QuantisedWeight::new_if_close)); the other
+    /// products are as with `bf16` where the processor has it, else `f32`. Every processor can; it pays with AVX-512
+    /// VNNI.
+    ///
     /// # Errors
     /// [`Error::Threads`] if the pool cannot be started; [`Error::NoInstructions`] for a type this processor (or the
     /// instruction set asked for) has no products in.
     pub fn cpu(options: &CpuOptions) -> Result<Self> {
         let isa = options.isa.unwrap_or_else(Isa::detect);
-        let precision = match options.dtype.unwrap_or(DType::F32) {
-            DType::F32 => Precision::F32,
-            DType::Bf16 if Self::has_bf16(isa) => {
-                Precision::Bf16(Avx512Bf16::detect().expect("just seen to be there"))
-            }
-            dtype => return Err(Error::NoInstructions { dtype, isa }),
+        let bf16 = Avx512Bf16::detect().filter(|_| Self::has_bf16(isa)).map(Precision::Bf16);
+        let dtype = options.dtype.unwrap_or(DType::F32);
+        let precision = match (dtype, bf16) {
+            (DType::F32, _) => Precision::F32,
+            (DType::Bf16 | DType::Int8, Some(bf16)) => bf16,
+            (DType::Int8, None) => Precision::F32,
+            _ => return Err(Error::NoInstructions { dtype, isa }),
         };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = options.threads.unwrap_or(cores).max(1);
@@ -111,7 +119,7 @@ impl Device {
             .thread_name(|i| format!("sam3i-cpu-{i}"))
             .build()
             .map_err(|e| Error::Threads { threads, reason: e.to_string() })?;
-        Ok(Self::new(Kind::Cpu { isa, precision, threads, pool }))
+        Ok(Self::new(Kind::Cpu { isa, precision, int8: dtype == DType::Int8, threads, pool }))
     }
 
     /// Whether this processor has bf16 products beside an instruction set.
@@ -120,7 +128,14 @@ impl Device {
         matches!(isa, Isa::Avx512(_)) && Avx512Bf16::detect().is_some()
     }
 
-    /// The type its products are computed in; of a GPU, the type their weights are stored in.
+    /// Whether int8 products are fast beside an instruction set: this processor has AVX-512 VNNI.
+    #[must_use]
+    pub fn has_fast_int8(isa: Isa) -> bool {
+        Avx512Vnni::beside(isa).is_some()
+    }
+
+    /// The type its products are computed in (of linear layers, where it is `int8`); of a GPU, the type their weights are
+    /// stored in.
     #[must_use]
     pub fn dtype(&self) -> DType {
         #[cfg(feature = "gpu")]
@@ -128,11 +143,17 @@ impl Device {
             return gpu.dtype();
         }
         match self.precision() {
+            _ if self.is_int8() => DType::Int8,
             Precision::Bf16(_) => DType::Bf16,
             _ => DType::F32,
         }
     }
 
+    pub(crate) fn is_int8(&self) -> bool {
+        matches!(self.0.kind, Kind::Cpu { int8: true, .. })
+    }
+
+    /// The type of products that are not int8.
     pub(crate) fn precision(&self) -> Precision {
         match self.0.kind {
             Kind::Cpu { precision, .. } => precision,

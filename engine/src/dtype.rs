@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-/// The element type of a tensor's storage. Arithmetic is `f32`; the two half types are for storage.
+/// The element type of a tensor's storage, and the type a device computes products in.
+///
+/// Tensors hold `f32`, or one of the two half types for storage alone; [`DType::Int8`] is no tensor's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DType {
@@ -12,6 +14,8 @@ pub enum DType {
     F16,
     /// The upper half of single precision.
     Bf16,
+    /// Whole numbers of 8 bits with scales: see [`Device::cpu`](crate::Device::cpu).
+    Int8,
 }
 
 impl DType {
@@ -21,6 +25,7 @@ impl DType {
         match self {
             Self::F32 => 4,
             Self::F16 | Self::Bf16 => 2,
+            Self::Int8 => 1,
         }
     }
 }
@@ -31,6 +36,7 @@ impl fmt::Display for DType {
             Self::F32 => "f32",
             Self::F16 => "f16",
             Self::Bf16 => "bf16",
+            Self::Int8 => "int8",
         })
     }
 }

@@ -96,10 +96,10 @@ impl Tensor {
     /// A tensor of half-precision values given as their bits, row-major.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the number of values is not the product of `shape`; [`Error::DType`] for `DType::F32`.
+    /// [`Error::Shape`] if the number of values is not the product of `shape`; [`Error::DType`] for any other type.
     pub fn from_half_bits(device: &Device, shape: &[usize], dtype: DType, bits: Vec<u16>) -> Result<Self> {
         check_len(shape, bits.len())?;
-        if dtype == DType::F32 {
+        if !matches!(dtype, DType::F16 | DType::Bf16) {
             return Err(Error::DType { op: "from_half_bits", dtype });
         }
         if device.is_shapes_only() {

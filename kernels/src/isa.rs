@@ -29,6 +29,23 @@ impl Avx512Bf16 {
     }
 }
 
+/// Proof that AVX-512 VNNI is present, besides what [`Avx512`] proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Avx512Vnni(());
+
+impl Avx512Vnni {
+    /// The proof, if this processor has it and `isa` allows for it.
+    #[must_use]
+    pub fn beside(isa: Isa) -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        if matches!(isa, Isa::Avx512(_)) && is_x86_feature_detected!("avx512vnni") {
+            return Some(Self(()));
+        }
+        let _ = isa;
+        None
+    }
+}
+
 /// The type products are computed in. Sums, and everything that is no product, are f32 in both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

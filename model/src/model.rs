@@ -19,8 +19,9 @@ use crate::vit::Trunk;
 use crate::watch::{Stage, Step, Steps, unwatched};
 use crate::weights::{Recorder, Source, Weights};
 use crate::{Error, Result};
+use sam3i_engine::ops::matmul::MatrixValues;
 use sam3i_engine::{Device, Tensor, ops, trace};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -126,6 +127,10 @@ impl Source for FromCheckpoint {
         self.0.read(name) // shapes were compared before anything is read
     }
 
+    fn read_matrix(&self, name: &str, _: [usize; 2], _: bool) -> Result<MatrixValues> {
+        self.0.read_matrix(name)
+    }
+
     fn read_rows(&self, name: &str, rows: &[usize]) -> Result<Vec<f32>> {
         self.0.read_rows(name, rows)
     }
@@ -145,6 +150,23 @@ pub fn required_tensors(
     adapters: Adapters,
     point_prompts: bool,
 ) -> Result<Vec<(String, Vec<usize>)>> {
+    let mut tensors = record(config, adapters, point_prompts)?.tensors();
+    tensors.sort();
+    tensors.dedup(); // a weight that is looked at before it is loaded is asked for twice
+    Ok(tensors)
+}
+
+/// The names of the matrices whose products may be computed in int8.
+pub(crate) fn roundable_matrices(
+    config: &Config,
+    adapters: Adapters,
+    point_prompts: bool,
+) -> Result<BTreeSet<String>> {
+    Ok(record(config, adapters, point_prompts)?.roundable().into_iter().collect())
+}
+
+/// Walks the graph's `load` functions without weights.
+fn record(config: &Config, adapters: Adapters, point_prompts: bool) -> Result<Arc<Recorder>> {
     config.check().map_err(|problem| Error::Config { origin: config.name.clone(), problem })?;
     let recorder = Arc::new(Recorder::default());
     let w = Weights::new(recorder.clone(), &Device::shapes_only());
@@ -153,10 +175,7 @@ pub fn required_tensors(
     for level in Level::ALL.into_iter().filter(|_| adapters.text) {
         TextAdapters::load(&text_weights(&w), config, level)?;
     }
-    let mut tensors = recorder.tensors();
-    tensors.sort();
-    tensors.dedup(); // a weight that is looked at before it is loaded is asked for twice
-    Ok(tensors)
+    Ok(recorder)
 }
 
 /// A prompt, taken apart.

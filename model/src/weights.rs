@@ -1,7 +1,7 @@
 //! How the graph asks for its weights: by name, under a prefix, with the shape it expects.
 
 use crate::Result;
-use sam3i_engine::ops::matmul::Matrix;
+use sam3i_engine::ops::matmul::{Matrix, MatrixValues};
 use sam3i_engine::{Device, Tensor};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,6 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(crate) trait Source: Send + Sync {
     /// All values of a tensor, row-major.
     fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>>;
+
+    /// All values of the matrix of a product, as they are stored; `may_round` where the product may be computed in int8.
+    fn read_matrix(&self, name: &str, shape: [usize; 2], may_round: bool) -> Result<MatrixValues>;
 
     /// Some rows of a matrix, in the order asked for.
     fn read_rows(&self, name: &str, rows: &[usize]) -> Result<Vec<f32>>;
@@ -38,10 +41,34 @@ impl Weights {
         self.in_f32
     }
 
-    /// A weight `[outputs, inputs]` on the device; on the shape-only device there may be no values.
-    pub fn matrix(&self, outputs: usize, inputs: usize, values: Vec<f32>) -> Result<Matrix> {
-        let new = if self.in_f32 { Matrix::new_f32 } else { Matrix::new };
-        Ok(new(&self.device, outputs, inputs, values)?)
+    /// The weight `[outputs, inputs]` of a product, on the device.
+    pub fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<Matrix> {
+        let [matrix] = self.matrices(name, shape)?;
+        Ok(matrix)
+    }
+
+    /// The weights `[outputs / N, inputs]` of `N` products that are stored as one `[outputs, inputs]`.
+    pub fn matrices<const N: usize>(&self, name: &str, shape: [usize; 2]) -> Result<[Matrix; N]> {
+        let [outputs, inputs] = shape;
+        let values = self.source.read_matrix(&self.name(name), shape, !self.in_f32)?;
+        // All N are rounded or none is.
+        let values = if self.in_f32 { values } else { values.rounded_for(&self.device, outputs, inputs) };
+        let rows = outputs / N;
+        let parts: Vec<MatrixValues> = match N {
+            1 => vec![values],
+            _ => (0..N).map(|i| values.rows(i * rows..(i + 1) * rows, inputs)).collect(),
+        };
+        let matrices = parts.into_iter().map(|part| self.matrix_of([rows, inputs], part));
+        Ok(matrices.collect::<Result<Vec<_>>>()?.try_into().ok().expect("N parts make N matrices"))
+    }
+
+    /// The weight `[outputs, inputs]` of a product, of values that are there already; on the shape-only device they may be none.
+    pub fn matrix_of(&self, [outputs, inputs]: [usize; 2], values: MatrixValues) -> Result<Matrix> {
+        let matrix = match self.in_f32 {
+            true => Matrix::new_f32(&self.device, outputs, inputs, values.into_f32()),
+            false => Matrix::from_values(&self.device, outputs, inputs, values),
+        };
+        Ok(matrix?)
     }
 
     /// The weights of a submodule.
@@ -100,19 +127,34 @@ impl Rows {
 
 /// Collects the names and shapes a graph asks for while it is loaded on the shape-only device.
 #[derive(Default)]
-pub(crate) struct Recorder(Mutex<Vec<(String, Vec<usize>)>>);
+pub(crate) struct Recorder {
+    tensors: Mutex<Vec<(String, Vec<usize>)>>,
+    roundable: Mutex<Vec<String>>,
+}
 
 impl Recorder {
     /// What was asked for, in order.
     pub fn tensors(&self) -> Vec<(String, Vec<usize>)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.tensors.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The names among them of matrices whose products may be computed in int8, in order.
+    pub fn roundable(&self) -> Vec<String> {
+        self.roundable.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 impl Source for Recorder {
     fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((name.to_owned(), shape.to_vec()));
+        self.tensors.lock().unwrap_or_else(PoisonError::into_inner).push((name.to_owned(), shape.to_vec()));
         Ok(Vec::new())
+    }
+
+    fn read_matrix(&self, name: &str, shape: [usize; 2], may_round: bool) -> Result<MatrixValues> {
+        if may_round {
+            self.roundable.lock().unwrap_or_else(PoisonError::into_inner).push(name.to_owned());
+        }
+        self.read(name, &shape).map(MatrixValues::F32)
     }
 
     fn read_rows(&self, _: &str, _: &[usize]) -> Result<Vec<f32>> {

@@ -15,6 +15,12 @@ proptest! {
     }
 
     #[test]
+    fn linear_in_int8_is_the_plain_sum_of_whole_numbers(case in cases::matmul::any_linear(), every in 1usize..3000) {
+        cases::matmul::check_int8(&case, false);
+        cases::matmul::check_int8(&case.with_outliers(every), true);
+    }
+
+    #[test]
     fn attention_agrees_with_the_reference(case in cases::attention::any_attention()) {
         check(&case);
         check_bf16(&case);

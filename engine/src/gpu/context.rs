@@ -50,7 +50,7 @@ impl Gpu {
     /// Starts the adapter that is asked for.
     pub fn start(options: &GpuOptions) -> Result<Self> {
         let dtype = options.dtype.unwrap_or(DType::F32);
-        if dtype == DType::Bf16 {
+        if !matches!(dtype, DType::F32 | DType::F16) {
             return Err(Error::GpuDType { dtype });
         }
         let (facts, adapter) = adapter::choose(options)?;

@@ -68,6 +68,16 @@ impl<P> Prepared<P> {
         }
     }
 
+    /// A weight that is packed already, for a CPU device; `values` are those it stands for.
+    pub fn of_packed(device: &Device, packed: P, bytes: usize, values: impl FnOnce() -> Vec<f32>) -> Self {
+        let source = crate::trace::comparer().map(|_| values());
+        Self {
+            device: device.clone(),
+            form: Form::Packed(Counted::new(packed, bytes, device.pool())),
+            source,
+        }
+    }
+
     /// Fails unless `operands` live where this weight does.
     pub fn check_device(&self, op: &'static str, operands: &[&Tensor]) -> Result<()> {
         super::same_device(op, operands)?;

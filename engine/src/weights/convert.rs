@@ -50,7 +50,7 @@ fn halves_to_f32(bytes: &[u8], out: &mut [f32]) {
 /// Converts f32 to the little-endian bytes of `dtype`, rounding to nearest, ties to even.
 ///
 /// # Errors
-/// A finite value that is too large for `dtype`; or a `dtype` weights are not written in (as `None`).
+/// A value `dtype` cannot have (too large, or not whole for i8); or a `dtype` weights are not written in (as `None`).
 pub(super) fn from_f32(dtype: FileDType, values: &[f32], out: &mut Vec<u8>) -> Result<(), Option<f32>> {
     let size = dtype.size().ok_or(None)?;
     out.resize(values.len() * size, 0);
@@ -64,6 +64,10 @@ pub(super) fn from_f32(dtype: FileDType, values: &[f32], out: &mut Vec<u8>) -> R
         FileDType::Bf16 => narrow(values, bytes, |v| {
             let half = bf16::from_f32(v);
             (half.is_finite() || !v.is_finite()).then(|| half.to_le_bytes())
+        }),
+        FileDType::I8 => narrow(values, bytes, |v| {
+            let whole = v as i8; // saturates; NaN becomes 0
+            (f32::from(whole) == v).then(|| whole.to_le_bytes())
         }),
         _ => Err(None),
     })

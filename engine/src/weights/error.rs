@@ -63,6 +63,16 @@ pub enum WeightsError {
         /// What it holds.
         dtype: FileDType,
     },
+    /// The values of a tensor were asked for as whole numbers of 8 bits, but they are not.
+    #[error("{}: `{name}` holds {dtype}, not the rounded values of an int8 file; convert the model again", path.display())]
+    NotInt8 {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// What it holds.
+        dtype: FileDType,
+    },
     /// A part of a tensor was asked for that it does not have.
     #[error("{}: `{name}`: {problem}; ask for what its shape {shape:?} has", path.display())]
     OutOfShape {

@@ -308,6 +308,25 @@ impl WeightFile {
         Ok(())
     }
 
+    /// The values of an I8 tensor of a safetensors file in row-major order; the file's pages are let go of afterwards.
+    ///
+    /// # Errors
+    /// [`WeightsError::NoTensor`]; [`WeightsError::NotInt8`] for any other tensor.
+    pub fn read_i8(&self, name: &str) -> Result<Vec<i8>, WeightsError> {
+        let Some(&i) = self.index.get(name) else {
+            return Err(WeightsError::NoTensor { path: self.path.clone(), name: name.to_owned() });
+        };
+        let (entry, located) = (&self.entries[i], &self.located[i]);
+        if entry.dtype != FileDType::I8 || !located.is_contiguous(&entry.shape) {
+            let (path, name) = (self.path.clone(), name.to_owned());
+            return Err(WeightsError::NotInt8 { path, name, dtype: entry.dtype });
+        }
+        let bytes = &self.map.bytes()[located.start..][..entry.shape.iter().product()];
+        let values = bytemuck::cast_slice(bytes).to_vec();
+        self.release(name);
+        Ok(values)
+    }
+
     /// Some rows of a 2-D tensor as f32, one after the other, without touching the others.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ const BLOCK: usize = 1 << 20;
 pub struct TensorSpec {
     /// Its name.
     pub name: String,
-    /// The type to write its elements in: f32, f16 or bf16.
+    /// The type to write its elements in: f32, f16, bf16, or i8 for whole numbers from -128 to 127.
     pub dtype: FileDType,
     /// Its shape, outermost axis first.
     pub shape: Vec<usize>,
@@ -28,7 +28,7 @@ pub struct TensorSpec {
 ///
 /// # Errors
 /// Whatever `values` returns; [`WeightsError::Unwritable`] for a name that comes twice, an element type other than
-/// f32, f16 and bf16, another number of values than the shape has, and a finite value too large for the type;
+/// f32, f16, bf16 and i8, another number of values than the shape has, and a value the type cannot have;
 /// [`WeightsError::Io`].
 pub fn write_safetensors<E: From<WeightsError>>(
     path: &Path,
@@ -71,7 +71,8 @@ fn header(
         let size = match tensor.dtype {
             FileDType::F32 => 4,
             FileDType::F16 | FileDType::Bf16 => 2,
-            _ => return Err(wrong("weights are written as f32, f16 or bf16")),
+            FileDType::I8 => 1,
+            _ => return Err(wrong("weights are written as f32, f16, bf16 or i8")),
         };
         let bytes = tensor.shape.iter().try_fold(size, |n: usize, &d| n.checked_mul(d));
         let end = bytes
@@ -123,7 +124,7 @@ impl<'a> Pending<'a> {
         for values in values.chunks(BLOCK) {
             convert::from_f32(tensor.dtype, values, &mut block).map_err(|value| {
                 let value = value.unwrap_or(f32::NAN);
-                let problem = format!("{value:e} is too large for {}; write bf16 or f32", tensor.dtype);
+                let problem = format!("{value:e} does not fit into {}; write bf16 or f32", tensor.dtype);
                 unwritable(self.path, &tensor.name, problem)
             })?;
             self.write(&block)?;
@@ -173,6 +174,7 @@ mod tests {
             spec("a \"quoted\"", FileDType::F32, &[2, 3]),
             spec("b", FileDType::Bf16, &[]),
             spec("c", FileDType::F16, &[0]),
+            spec("d", FileDType::I8, &[3]),
         ];
         let metadata = BTreeMap::from([("note".to_owned(), "line\nline".to_owned())]);
         let values = |t: &TensorSpec| {
@@ -186,7 +188,9 @@ mod tests {
         assert_eq!(file.read_f32("b").expect("there"), [1.0]);
         assert!(file.read_rows_f32("a \"quoted\"", &[2]).is_err());
         assert!(file.read_rows_f32("b", &[0]).is_err());
-        assert!(file.read_f32("d").is_err());
+        assert_eq!(file.read_i8("d").expect("there"), [1, 2, 3]);
+        assert!(file.read_f32("d").is_err() && file.read_i8("a \"quoted\"").is_err());
+        assert!(file.read_f32("e").is_err() && file.read_i8("e").is_err());
         std::fs::remove_dir_all(&directory).expect("removed");
     }
 
@@ -195,10 +199,12 @@ mod tests {
         let directory = directory("fail");
         let path = directory.join("w.safetensors");
         std::fs::write(&path, b"what was there before").expect("written");
-        let cases: [(&[TensorSpec], Vec<f32>); 4] = [
+        let cases: [(&[TensorSpec], Vec<f32>); 6] = [
             (&[spec("a", FileDType::F32, &[2])], vec![1.0]),
             (&[spec("a", FileDType::F16, &[1])], vec![1e6]),
             (&[spec("a", FileDType::I64, &[1])], vec![1.0]),
+            (&[spec("a", FileDType::I8, &[1])], vec![128.0]),
+            (&[spec("a", FileDType::I8, &[1])], vec![0.5]),
             (&[spec("a", FileDType::F32, &[1]), spec("a", FileDType::F32, &[1])], vec![1.0]),
         ];
         for (tensors, values) in cases {

@@ -13,6 +13,7 @@
 
 pub mod cpu;
 pub mod gpu;
+pub mod int8;
 pub mod reference;
 
 /// The function applied to a product before the residual is added.

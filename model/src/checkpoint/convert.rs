@@ -1,8 +1,12 @@
 //! Writing a checkpoint as one self-describing safetensors file under SAM3-I's names.
 
 use super::Checkpoint;
+use super::rounded::scale_name;
+use crate::model::roundable_matrices;
 use crate::synth::{FNV_START, fnv1a64_more};
+use crate::tensor_list::NamedShape;
 use crate::{Error, Result};
+use sam3i_engine::ops::matmul::{MatrixValues, QuantisedWeight};
 use sam3i_engine::weights::{FileDType, TensorSpec, write_safetensors};
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -12,7 +16,11 @@ use std::path::Path;
 pub(super) const CONFIG_KEY: &str = "sam3i.config";
 
 impl Checkpoint {
-    /// Writes the checkpoint to `out` in `dtype` (f32, f16 or bf16), one tensor at a time, whole or not at all.
+    /// Writes the checkpoint to `out` in `dtype` (f32, f16, bf16 or i8), one tensor at a time, whole or not at all.
+    ///
+    /// With i8, matrices whose products may be computed in int8 are rounded to 8 bits with a scale a row, where that holds
+    /// them well ([`QuantisedWeight::new_if_close`]); other matrices of such products, convolutions and the token
+    /// embeddings are written as bf16, the rest as f32.
     ///
     /// Dead tensors are dropped. The metadata has the sizes and where the weights come from: the names of the source
     /// files, their size, and the hash FNV-1a (64 bits) over their bytes.
@@ -25,9 +33,67 @@ impl Checkpoint {
         self.check(&expected)?;
         self.refuse_own_files(out)?;
         let metadata = self.provenance()?;
+        if dtype == FileDType::I8 {
+            return self.convert_int8(out, expected, metadata);
+        }
         let tensors: Vec<_> =
             expected.into_iter().map(|(name, shape)| TensorSpec { name, dtype, shape }).collect();
         write_safetensors(out, &tensors, &metadata, |tensor| self.read(&tensor.name))
+    }
+
+    fn convert_int8(
+        &self,
+        out: &Path,
+        expected: Vec<NamedShape>,
+        mut metadata: BTreeMap<String, String>,
+    ) -> Result<()> {
+        let roundable = roundable_matrices(&self.config, self.adapters, self.point_prompts())?;
+        let (mut tensors, mut scales) = (Vec::new(), BTreeMap::new());
+        let mut left_out = Vec::new();
+        for (name, shape) in expected {
+            let dtype = match &shape[..] {
+                _ if roundable.contains(&name) => match self.rounded(&name)? {
+                    Some(rounded) => {
+                        let scale = scale_name(&name);
+                        let shape = vec![rounded.n];
+                        tensors.push(TensorSpec { name: scale.clone(), dtype: FileDType::F32, shape });
+                        scales.insert(scale, rounded.scales);
+                        FileDType::I8
+                    }
+                    None => {
+                        left_out.push(name.clone());
+                        FileDType::Bf16
+                    }
+                },
+                [_, _, _, _] => FileDType::Bf16,
+                [rows, _] if *rows == self.config.text.vocab => FileDType::Bf16,
+                _ => FileDType::F32,
+            };
+            tensors.push(TensorSpec { name, dtype, shape });
+        }
+        // Wide elements first, so that each lies at a multiple of its size.
+        tensors.sort_by_key(|tensor| std::cmp::Reverse(tensor.dtype.size()));
+        metadata.insert("sam3i.int8.matrices".to_owned(), scales.len().to_string());
+        metadata.insert("sam3i.int8.left_out".to_owned(), left_out.join(" "));
+        write_safetensors(out, &tensors, &metadata, |tensor| match scales.get(&tensor.name) {
+            Some(scales) => Ok(scales.clone()),
+            None if tensor.dtype == FileDType::I8 => {
+                let rounded = self.rounded(&tensor.name)?.expect("it was rounded for its scales");
+                Ok(rounded.values.into_iter().map(f32::from).collect())
+            }
+            None => self.read(&tensor.name),
+        })
+    }
+
+    /// A matrix in 8 bits, if they hold it well or the file has it so already.
+    fn rounded(&self, name: &str) -> Result<Option<QuantisedWeight>> {
+        match self.read_matrix(name)? {
+            MatrixValues::Int8(rounded) => Ok(Some(rounded)),
+            MatrixValues::F32(values) => {
+                let shape = self.shape(name).expect("it was just read");
+                Ok(QuantisedWeight::new_if_close(shape[0], shape[1], &values))
+            }
+        }
     }
 
     fn refuse_own_files(&self, out: &Path) -> Result<()> {

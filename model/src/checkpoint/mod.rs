@@ -14,6 +14,7 @@ mod layout;
 mod locate;
 #[cfg(feature = "embedded-nano")]
 mod nano;
+mod rounded;
 
 pub use adapter_state::{AdapterPart, PartState};
 pub use adapters::Adapters;
@@ -26,6 +27,7 @@ use crate::{Config, Error, Result};
 use hf::Place;
 use layout::Meaning;
 use rayon::prelude::*;
+use sam3i_engine::ops::matmul::{MatrixValues, QuantisedWeight};
 use sam3i_engine::weights::WeightsError;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -72,6 +74,8 @@ enum Recipe {
     Rows([Part; 3]),
     /// A row of zeros, then this.
     AfterZeroRow(Part),
+    /// Values of 8 bits and a scale a row, `[values, scales]`.
+    Rounded([Part; 2]),
 }
 
 impl Recipe {
@@ -79,6 +83,7 @@ impl Recipe {
         match self {
             Self::Copy(part) | Self::AfterZeroRow(part) => std::slice::from_ref(part),
             Self::Rows(parts) => parts,
+            Self::Rounded(parts) => parts,
         }
     }
 }
@@ -103,6 +108,8 @@ pub struct Checkpoint {
     ignored: Ignored,
     adapters: Adapters,
     check_finite: bool,
+    /// What is wrong with the scales of rounded matrices.
+    scales: Comparison,
 }
 
 /// Tensors that were passed over, by the reason.
@@ -150,7 +157,7 @@ impl Checkpoint {
             let problem = format!("its {} tensors have names like {}", names.count(), some.join(", "));
             return Err(Error::NotSam3 { path: path.to_owned(), problem });
         };
-        let Catalogue { mut tensors, unknown, interactive } = Catalogue::read(&files, layout);
+        let Catalogue { mut tensors, unknown, interactive, scales } = Catalogue::read(&files, layout);
         let (config, config_source) = choose_config(path, given, beside, &files, &tensors)?;
         let all = tensors.len();
         tensors.retain(|name, _| !is_dead(name));
@@ -167,6 +174,7 @@ impl Checkpoint {
             ignored,
             adapters,
             check_finite: true,
+            scales,
         })
     }
 
@@ -252,7 +260,7 @@ impl Checkpoint {
         self.tensors.get(name).ok_or_else(|| missing().into())
     }
 
-    /// The values of a tensor in row-major order.
+    /// The values of a tensor in row-major order; of a rounded matrix, those it stands for.
     ///
     /// # Errors
     /// The engine's error if there is no such tensor or it does not hold floating point numbers; [`Error::NotFinite`].
@@ -271,8 +279,31 @@ impl Checkpoint {
                 let row = stored.shape.last().copied().unwrap_or(0);
                 self.read_part(part, &mut values[row..])?;
             }
+            Recipe::Rounded(parts) => {
+                self.read_rounded(stored, parts)?.to_f32_into(&mut values);
+                return Ok(values);
+            }
         }
         self.finite(name, values)
+    }
+
+    /// The values of a matrix as they are stored: rounded ones stay so.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_matrix(&self, name: &str) -> Result<MatrixValues> {
+        let stored = self.stored(name)?;
+        match &stored.recipe {
+            Recipe::Rounded(parts) => self.read_rounded(stored, parts).map(MatrixValues::Int8),
+            _ => self.read(name).map(MatrixValues::F32),
+        }
+    }
+
+    fn read_rounded(&self, stored: &Stored, [values, scales]: &[Part; 2]) -> Result<QuantisedWeight> {
+        let (n, k) = (stored.shape[0], stored.shape[1]);
+        let (file, scales_file) = (&self.files[values.file], &self.files[scales.file]);
+        let scales_read = self.finite(&scales.name, scales_file.read_f32(&scales.name)?)?;
+        Ok(QuantisedWeight { n, k, values: file.read_i8(&values.name)?, scales: scales_read })
     }
 
     fn read_part(&self, part: &Part, out: &mut [f32]) -> Result<()> {
@@ -297,6 +328,18 @@ impl Checkpoint {
                         .extend(self.files[parts[i].file].read_rows_f32(&parts[i].name, &[row - i * third])?);
                 }
                 values
+            }
+            Recipe::Rounded(_) => {
+                let (all, width) = (self.read(name)?, stored.shape[1]);
+                let row = |&row: &usize| {
+                    all.get(row * width..(row + 1) * width).ok_or_else(|| WeightsError::OutOfShape {
+                        path: self.path.clone(),
+                        name: name.to_owned(),
+                        shape: stored.shape.clone(),
+                        problem: format!("row {row} was asked for"),
+                    })
+                };
+                rows.iter().map(row).collect::<Result<Vec<_>, _>>()?.concat()
             }
             // Three axes: refused with the reason.
             Recipe::AfterZeroRow(part) => self.files[part.file].read_rows_f32(&part.name, rows)?,
@@ -334,7 +377,8 @@ impl Checkpoint {
     /// Compares the tensors with those a model needs, in both directions.
     #[must_use]
     pub fn compare(&self, expected: &[NamedShape]) -> Comparison {
-        let mut found = Comparison { unexpected: self.unknown.clone(), ..Comparison::default() };
+        let mut found = self.scales.clone();
+        found.unexpected.extend_from_slice(&self.unknown);
         let needed: BTreeMap<_, _> = expected.iter().map(|(name, shape)| (name.as_str(), shape)).collect();
         for (name, shape) in expected {
             match self.shape(name) {
@@ -377,6 +421,11 @@ impl Checkpoint {
                 self.adapters.absent().join(", ")
             ));
         }
+        let rounded = |stored: &&Stored| matches!(stored.recipe, Recipe::Rounded(_));
+        let rounded = self.tensors.values().filter(rounded).count();
+        if rounded > 0 {
+            lines.push(format!("int8: {rounded} matrices are stored in 8 bits with a scale a channel"));
+        }
         if !self.point_prompts() {
             lines.push("point prompts unavailable: the file lacks their projections".to_owned());
         }
@@ -409,18 +458,32 @@ struct Catalogue {
     tensors: BTreeMap<String, Stored>,
     unknown: Vec<String>,
     interactive: usize,
+    /// Scales of rounded matrices that are missing or have another shape.
+    scales: Comparison,
 }
 
 impl Catalogue {
     fn read(files: &[WeightFile], layout: Layout) -> Self {
-        let mut catalogue = Self { tensors: BTreeMap::new(), unknown: Vec::new(), interactive: 0 };
+        let mut catalogue = Self {
+            tensors: BTreeMap::new(),
+            unknown: Vec::new(),
+            interactive: 0,
+            scales: Comparison::default(),
+        };
         let mut thirds: BTreeMap<String, [Option<Part>; 3]> = BTreeMap::new();
         for (file, weights) in files.iter().enumerate() {
             for entry in weights.entries() {
                 let part = Part { file, name: entry.name.clone() };
+                if rounded::is_scale(weights, &entry.name) {
+                    continue;
+                }
                 match layout.meaning(&entry.name) {
                     Meaning::Interactive => catalogue.interactive += 1,
                     Meaning::Unknown => catalogue.unknown.push(part.name),
+                    Meaning::Model(name, Place::Whole) if rounded::is_rounded(weights, entry) => {
+                        let recipe = rounded::recipe(weights, file, entry, &mut catalogue.scales);
+                        catalogue.add(name, entry.shape.clone(), recipe);
+                    }
                     // Rotary tables and counters; a weight of such a type is no weight.
                     Meaning::Model(name, _) if !entry.dtype.is_float() && !is_dead(&name) => {
                         catalogue.unknown.push(part.name);

@@ -7,6 +7,7 @@ use crate::level::Level;
 use crate::neck::Pyramid;
 use crate::nn::{Attention, Conv, GroupNorm, LayerNorm, Linear, Mlp, Seen, add};
 use crate::weights::Weights;
+use sam3i_engine::ops::matmul::MatrixValues;
 use sam3i_engine::{Tensor, ops, trace};
 
 /// `segmentation_head`. The third stage of the pixel decoder is dead and not loaded.
@@ -129,7 +130,8 @@ fn load_fold(w: &Weights, d: usize) -> Result<Linear> {
         (0..d).for_each(|column| rows.extend(weight.iter().skip(column).step_by(d)));
         rows.extend(bias);
     }
-    Linear::from_values(w, d, d + 1, rows, Tensor::zeros(w.device(), &[d + 1])?)
+    let weight = w.matrix_of([d + 1, d], MatrixValues::F32(rows))?;
+    Ok(Linear::of(weight, Tensor::zeros(w.device(), &[d + 1])?))
 }
 
 impl Stage {

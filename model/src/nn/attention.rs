@@ -1,8 +1,8 @@
 //! Packed multi-head attention (spec section 1): `in_proj_weight`, `in_proj_bias`, `out_proj`.
 
 use super::Linear;
-use crate::Result;
 use crate::weights::Weights;
+use crate::{Error, Result};
 use sam3i_engine::Tensor;
 use sam3i_engine::ops::attention::{AttentionOptions, Bias, attention};
 
@@ -28,17 +28,13 @@ pub(crate) struct Seen<'a> {
 impl Attention {
     /// `in_proj_weight [3 dim, dim]` (rows of q, then k, then v), `in_proj_bias [3 dim]`, `out_proj`.
     pub fn load(w: &Weights, dim: usize, heads: usize) -> Result<Self> {
-        let weight = w.values("in_proj_weight", &[3 * dim, dim])?;
+        let [q, k, v] = w.matrices("in_proj_weight", [3 * dim, dim])?;
         let bias = w.tensor("in_proj_bias", &[3 * dim])?;
-        let part = |i: usize| {
-            let rows =
-                if weight.is_empty() { Vec::new() } else { weight[i * dim * dim..][..dim * dim].to_vec() };
-            Linear::from_values(w, dim, dim, rows, bias.narrow(0, i * dim, dim)?)
-        };
+        let part = |weight, i: usize| Ok::<_, Error>(Linear::of(weight, bias.narrow(0, i * dim, dim)?));
         Ok(Self {
-            q: part(0)?,
-            k: part(1)?,
-            v: part(2)?,
+            q: part(q, 0)?,
+            k: part(k, 1)?,
+            v: part(v, 2)?,
             out: Linear::load(&w.at("out_proj"), dim, dim)?,
             heads,
             in_f32: w.is_in_f32(),

@@ -15,19 +15,13 @@ pub(crate) struct Linear {
 impl Linear {
     /// `weight [outputs, inputs]`, `bias [outputs]`.
     pub fn load(w: &Weights, inputs: usize, outputs: usize) -> Result<Self> {
-        let weight = w.matrix(outputs, inputs, w.values("weight", &[outputs, inputs])?)?;
+        let weight = w.matrix("weight", [outputs, inputs])?;
         Ok(Self { weight, bias: Some(w.tensor("bias", &[outputs])?) })
     }
 
-    /// A layer of given values; on the shape-only device they may be none.
-    pub fn from_values(
-        w: &Weights,
-        inputs: usize,
-        outputs: usize,
-        weight: Vec<f32>,
-        bias: Tensor,
-    ) -> Result<Self> {
-        Ok(Self { weight: w.matrix(outputs, inputs, weight)?, bias: Some(bias) })
+    /// A layer of a weight and a bias that are there already.
+    pub fn of(weight: Matrix, bias: Tensor) -> Self {
+        Self { weight, bias: Some(bias) }
     }
 
     /// `x Wᵀ + b`.

@@ -44,25 +44,30 @@ pub(crate) struct Output<'a> {
 
 /// The output as tasks share it: each writes rows and columns of its own.
 #[derive(Clone, Copy)]
-struct Shared {
+pub(in crate::matmul) struct Shared {
     start: *mut f32,
     len: usize,
     n: usize,
     map: RowMap,
 }
 
-// SAFETY: `Shared` is only used by `product`, whose tasks write disjoint parts.
+// SAFETY: `Shared` is only used by drivers whose tasks write disjoint parts.
 unsafe impl Send for Shared {}
 // SAFETY: as above.
 unsafe impl Sync for Shared {}
 
 impl Shared {
+    /// Rows of `n` values that stay borrowed as long as the result is used.
+    pub(in crate::matmul) fn new(out: &mut Output, n: usize) -> Self {
+        Self { start: out.values.as_mut_ptr(), len: out.values.len(), n, map: out.map }
+    }
+
     /// Columns of row `i` of the product.
     ///
     /// # Safety
     /// No other live slice may hold any of these columns of this row.
     #[allow(clippy::mut_from_ref)]
-    unsafe fn columns(&self, i: usize, columns: Range<usize>) -> &mut [f32] {
+    pub(in crate::matmul) unsafe fn columns(&self, i: usize, columns: Range<usize>) -> &mut [f32] {
         let start = self.map.row(i) * self.n + columns.start;
         assert!(columns.end <= self.n && start + columns.len() <= self.len);
         // SAFETY: the range was checked to lie inside the output; the caller vouches for exclusiveness.
@@ -83,7 +88,7 @@ pub(crate) fn product(
     if m == 0 || w.n() == 0 {
         return;
     }
-    let shared = Shared { start: out.values.as_mut_ptr(), len: out.values.len(), n: w.n(), map: out.map };
+    let shared = Shared::new(out, w.n());
     let tasks = split(isa, m, w);
     let one = |(rows, panels): &(Range<usize>, Range<usize>)| {
         // Tasks are disjoint in rows or in columns, and `out` is borrowed until all have ended.
@@ -235,7 +240,12 @@ fn task(
 }
 
 /// Asks for the memory that [`store`] will touch, so that it is there when the sums are.
-fn prefetch_tile(tile: Range<usize>, columns: Range<usize>, epilogue: &Epilogue, out: &Shared) {
+pub(in crate::matmul) fn prefetch_tile(
+    tile: Range<usize>,
+    columns: Range<usize>,
+    epilogue: &Epilogue,
+    out: &Shared,
+) {
     #[cfg(target_arch = "x86_64")]
     for i in tile {
         use std::arch::x86_64::*;

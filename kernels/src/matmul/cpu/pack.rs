@@ -4,6 +4,7 @@ use super::{bf16, micro};
 use crate::isa::{Avx512Bf16, Isa, Precision};
 use crate::memory::Buffer;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// A weight `[n, k]` in the layout of the register tile: panels of `columns` output channels, the last one filled up with
 /// zeros. It belongs to the instruction set it was packed for.
@@ -29,7 +30,29 @@ impl Packed {
     #[must_use]
     pub fn new(isa: Isa, precision: Precision, n: usize, k: usize, w: &[f32]) -> Self {
         assert_eq!(w.len(), n * k);
-        Self::from_fn(isa, precision, n, k, |channel, p| w[channel * k + p])
+        let columns = micro::columns(isa);
+        let panels = match precision {
+            Precision::F32 => Panels::F32(fill_rows(n, k, columns, |channels, out| {
+                let rows: Vec<&[f32]> = channels.map(|channel| &w[channel * k..][..k]).collect();
+                transpose_panel(isa, &rows, k, out, columns);
+            })),
+            Precision::Bf16(proof) => {
+                assert_eq!(columns, bf16::COLUMNS, "bf16 products are for AVX-512");
+                let pairs = k.div_ceil(2);
+                Panels::Bf16(
+                    proof,
+                    fill_rows(n, pairs, columns, |channels, out: &mut [u32]| {
+                        let mut joined = vec![0; channels.len() * pairs];
+                        for (channel, joined) in channels.zip(joined.chunks_mut(pairs.max(1))) {
+                            bf16::join_neighbours(proof, &w[channel * k..][..k], joined);
+                        }
+                        let rows: Vec<&[u32]> = joined.chunks(pairs.max(1)).collect();
+                        transpose_panel(isa, &rows, pairs, out, columns);
+                    }),
+                )
+            }
+        };
+        Self { n, k, columns, panels }
     }
 
     /// Packs the weight whose element `[channel, p]` is `value(channel, p)`.
@@ -85,6 +108,41 @@ impl Packed {
 
     pub(crate) fn panels(&self) -> &Panels {
         &self.panels
+    }
+}
+
+/// Panels of `columns` channels, each `[k, columns]`, which `fill` writes from the channels it is given; zeros beyond them.
+fn fill_rows<T: Copy + bytemuck::Zeroable + Send>(
+    n: usize,
+    k: usize,
+    columns: usize,
+    fill: impl Fn(Range<usize>, &mut [T]) + Sync,
+) -> Buffer<T> {
+    let mut panels = Buffer::zeroed(n.div_ceil(columns) * columns * k);
+    panels.par_chunks_mut((columns * k).max(1)).enumerate().for_each(|(panel, out)| {
+        fill(panel * columns..((panel + 1) * columns).min(n), out);
+    });
+    panels
+}
+
+/// `out[p * columns + j] = rows[j][p]`, whatever a value is. Moving four bytes as `f32` changes no bit.
+pub(in crate::matmul) fn transpose_panel<T: bytemuck::Pod>(
+    isa: Isa,
+    rows: &[&[T]],
+    k: usize,
+    out: &mut [T],
+    columns: usize,
+) {
+    let out: &mut [f32] = bytemuck::cast_slice_mut(out);
+    // Full blocks of rows only: a narrower one may write behind itself.
+    for (block, rows) in rows.chunks(MOST_ROWS).enumerate() {
+        let mut from = [&[] as &[f32]; MOST_ROWS];
+        for (from, row) in from.iter_mut().zip(rows) {
+            *from = bytemuck::cast_slice(row);
+        }
+        let (isa, out) =
+            (if rows.len() == MOST_ROWS { isa } else { Isa::Portable }, &mut out[block * MOST_ROWS..]);
+        transpose(isa, &from[..rows.len()], k, out, columns);
     }
 }
 
@@ -257,6 +315,28 @@ unsafe fn transpose_16(from: &[&[f32]], first: usize, out: *mut f32, stride: usi
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn packing_rows_is_packing_their_elements() {
+        for isa in Isa::available() {
+            for (n, k) in [(0, 3), (1, 1), (5, 7), (32, 33), (70, 40), (48, 130)] {
+                let w: Vec<f32> = (0..n * k).map(|i| (i * 37 % 101) as f32 - 50.5).collect();
+                let element = |channel: usize, p: usize| w[channel * k + p];
+                let bf16 = Avx512Bf16::detect().filter(|_| matches!(isa, Isa::Avx512(_)));
+                for precision in [Some(Precision::F32), bf16.map(Precision::Bf16)].into_iter().flatten() {
+                    let (rows, elements) = (
+                        Packed::new(isa, precision, n, k, &w),
+                        Packed::from_fn(isa, precision, n, k, element),
+                    );
+                    match (rows.panels, elements.panels) {
+                        (Panels::F32(x), Panels::F32(y)) => assert_eq!(*x, *y, "{isa} {n} x {k}"),
+                        (Panels::Bf16(_, x), Panels::Bf16(_, y)) => assert_eq!(*x, *y, "{isa} {n} x {k}"),
+                        _ => panic!("two precisions"),
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn every_transpose_is_the_plain_one() {

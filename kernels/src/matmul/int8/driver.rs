@@ -1,0 +1,219 @@
+//! The loops around the tile: a task rounds its rows, then visits every panel of its columns.
+
+use super::pack::Packed;
+use super::rows::Row;
+use super::tile::{LeftTile, tile};
+use super::{COLUMNS, ROWS};
+use crate::isa::Isa;
+use crate::matmul::Epilogue;
+use crate::matmul::cpu::driver::{Output, RowMap, Shared, prefetch_tile, tiles};
+use crate::matmul::cpu::epilogue::{Finish, finish};
+use crate::matmul::cpu::micro::Tile;
+use crate::matmul::cpu::pack::transpose;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Full tiles in a task's block of rows: 140 rows of 4736 bytes leave a third of a 1 MiB second cache to the weight.
+const TILES_A_TASK: usize = 10;
+/// Operations below which a product is not split.
+const SERIAL: usize = 1 << 19;
+
+/// `out = activation(a wᵀ + bias) + residual` with both operands in 8 bits. See the [module](super) for the contract.
+pub fn run(isa: Isa, a: &[f32], w: &Packed, epilogue: &Epilogue, out: &mut [f32]) {
+    let (n, k) = (w.n(), w.k());
+    let m = a.len() / k;
+    assert_eq!((a.len(), out.len()), (m * k, m * n));
+    epilogue.check(m, n);
+    if m == 0 || n == 0 {
+        return;
+    }
+    let product = Product {
+        isa,
+        a,
+        w,
+        epilogue,
+        out: Shared::new(&mut Output { values: out, map: RowMap::InOrder }, n),
+    };
+    match split(m, w).as_slice() {
+        [(rows, panels)] => product.task(rows.clone(), panels.clone()),
+        many => many
+            .par_iter()
+            .with_max_len(1)
+            .for_each(|(rows, panels)| product.task(rows.clone(), panels.clone())),
+    }
+}
+
+/// Cuts the product into blocks of rows, and of panels where there are too few rows to go round.
+fn split(m: usize, w: &Packed) -> Vec<(Range<usize>, Range<usize>)> {
+    let (threads, panels) = (rayon::current_num_threads(), w.panel_count());
+    if threads == 1 && m <= ROWS * TILES_A_TASK || 2 * m * w.n() * w.k() < SERIAL {
+        return vec![(0..m, 0..panels)];
+    }
+    let blocks = m.div_ceil(ROWS * TILES_A_TASK).next_multiple_of(threads);
+    let rows_per_block = m.div_ceil(blocks).next_multiple_of(ROWS);
+    let row_blocks = m.div_ceil(rows_per_block);
+    let column_blocks = if row_blocks >= 2 * threads { 1 } else { (2 * threads).div_ceil(row_blocks) };
+    let panels_per_block = panels.div_ceil(column_blocks);
+    let rows = (0..m).step_by(rows_per_block).map(|r| r..(r + rows_per_block).min(m));
+    let panels = |r: Range<usize>| {
+        (0..panels).step_by(panels_per_block).map(move |p| (r.clone(), p..(p + panels_per_block).min(panels)))
+    };
+    rows.flat_map(panels).collect()
+}
+
+struct Product<'a> {
+    isa: Isa,
+    a: &'a [f32],
+    w: &'a Packed,
+    epilogue: &'a Epilogue<'a>,
+    out: Shared,
+}
+
+impl Product<'_> {
+    /// The product of some rows and some panels. Tasks are disjoint in rows or in panels.
+    fn task(&self, rows: Range<usize>, panels: Range<usize>) {
+        let mut block = Block::new(self.isa, self.w.k(), rows.len());
+        for tile in tiles(rows, ROWS) {
+            block.push(self.a, tile);
+        }
+        let mut sums = Tile::default();
+        let mut second = Tile::default();
+        for panel in panels {
+            let columns = panel * COLUMNS..((panel + 1) * COLUMNS).min(self.w.n());
+            for at in 0..block.tiles.len() {
+                prefetch_tile(block.tiles[at].rows.clone(), columns.clone(), self.epilogue, &self.out);
+                self.tile(&block, at, panel, &mut sums, &mut second);
+                self.store(&mut sums, block.tiles[at].rows.clone(), columns.clone());
+            }
+        }
+    }
+
+    /// The product of a tile and a panel: of the first parts, and of the second where there are any.
+    fn tile(&self, block: &Block, at: usize, panel: usize, sums: &mut Tile, second: &mut Tile) {
+        let (panel, packed) = (self.w.panel(panel), &block.tiles[at]);
+        tile(self.isa, self.w.vnni(), block.first(packed), panel, &mut sums.0);
+        if packed.wide.is_empty() {
+            return;
+        }
+        tile(self.isa, self.w.vnni(), block.second(packed), panel, &mut second.0);
+        for (&i, second) in packed.wide.iter().zip(second.0.chunks_exact(COLUMNS)) {
+            sums.0[i * COLUMNS..][..COLUMNS].iter_mut().zip(second).for_each(|(sum, part)| *sum += part);
+        }
+    }
+
+    /// Stores a tile to its rows and columns of the output.
+    fn store(&self, sums: &mut Tile, tile: Range<usize>, columns: Range<usize>) {
+        let count = tile.len();
+        let mut rows: [&mut [f32]; ROWS] = Default::default();
+        let mut residual: [&[f32]; ROWS] = Default::default();
+        for (row, i) in rows.iter_mut().zip(tile.clone()) {
+            // SAFETY: these rows and columns belong to the calling task alone, and no other slice of them lives.
+            *row = unsafe { self.out.columns(i, columns.clone()) };
+        }
+        let residual = match self.epilogue.residual {
+            Some(values) => {
+                for (row, i) in residual.iter_mut().zip(tile) {
+                    *row = &values[i * self.w.n() + columns.start..][..columns.len()];
+                }
+                &residual[..count]
+            }
+            None => &[],
+        };
+        let how = Finish {
+            add: false,
+            last: true,
+            bias: self.epilogue.bias.map(|bias| &bias[columns]),
+            activation: self.epilogue.activation,
+        };
+        finish(self.isa, sums, COLUMNS, &mut rows[..count], residual, &how);
+    }
+}
+
+/// Room behind the packed tiles for the excess of the last whole-vector store.
+const EXCESS: usize = 16;
+
+/// The rounded rows of a task.
+struct Block {
+    isa: Isa,
+    k: usize,
+    /// The packed tiles, and [`EXCESS`] behind them.
+    quads: Vec<u32>,
+    /// How much of `quads` is in use.
+    used: usize,
+    tiles: Vec<PackedTile>,
+    /// Room for a tile's rows as they are rounded, and for their second parts.
+    room: [Vec<u32>; 2],
+}
+
+/// Where a tile lies in its block.
+struct PackedTile {
+    rows: Range<usize>,
+    /// Of the first parts, `[k / 4, rows]`, and how each was rounded.
+    first: Range<usize>,
+    how: Vec<Row>,
+    /// Of the second parts, `[k / 4, wide]`; how each was rounded, and the row of the tile it belongs to.
+    second: Range<usize>,
+    how_second: Vec<Row>,
+    wide: Vec<usize>,
+}
+
+impl Block {
+    /// A block for so many rows; it grows where rows need a second part.
+    fn new(isa: Isa, k: usize, rows: usize) -> Self {
+        let count = k.div_ceil(4);
+        let room = [vec![0; ROWS * count], Vec::new()];
+        Self { isa, k, quads: vec![0; rows * count + EXCESS], used: 0, tiles: Vec::new(), room }
+    }
+
+    fn first<'a>(&'a self, tile: &'a PackedTile) -> LeftTile<'a> {
+        LeftTile { quads: &self.quads[tile.first.clone()], rows: &tile.how }
+    }
+
+    fn second<'a>(&'a self, tile: &'a PackedTile) -> LeftTile<'a> {
+        LeftTile { quads: &self.quads[tile.second.clone()], rows: &tile.how_second }
+    }
+
+    /// Rounds and packs the rows `tile` of `a`.
+    fn push(&mut self, a: &[f32], tile: Range<usize>) {
+        let (k, count) = (self.k, self.k.div_ceil(4));
+        let mut how = Vec::with_capacity(ROWS);
+        let (mut how_second, mut wide) = (Vec::new(), Vec::new());
+        let [room, second_room] = &mut self.room;
+        for (i, row) in tile.clone().enumerate() {
+            let a = &a[row * k..][..k];
+            let row = Row::measure(self.isa, a);
+            let first: &mut [u8] = &mut bytemuck::cast_slice_mut(&mut room[i * count..][..count])[..k];
+            row.quantise(self.isa, a, first);
+            if row.is_wide() {
+                second_room.resize(ROWS * count, 0);
+                let at = wide.len() * count;
+                let second = &mut bytemuck::cast_slice_mut(&mut second_room[at..][..count])[..k];
+                row.quantise_rest(self.isa, a, first, second);
+                how_second.push(row.second());
+                wide.push(i);
+            }
+            how.push(row);
+        }
+        let first = self.pack(0, tile.len());
+        let second = self.pack(1, wide.len());
+        self.tiles.push(PackedTile { rows: tile, first, how, second, how_second, wide });
+    }
+
+    /// Packs the first `rows` rows of a room behind what is there.
+    fn pack(&mut self, room: usize, rows: usize) -> Range<usize> {
+        let (count, start) = (self.k.div_ceil(4), self.used);
+        self.used += rows * count;
+        if rows > 0 {
+            let least = self.quads.len().max(self.used + EXCESS);
+            self.quads.resize(least, 0);
+            let mut from = [&[] as &[f32]; ROWS];
+            for (i, from) in from[..rows].iter_mut().enumerate() {
+                *from = bytemuck::cast_slice(&self.room[room][i * count..][..count]);
+            }
+            // Moving quads as f32 changes no bit.
+            let out = bytemuck::cast_slice_mut(&mut self.quads[start..]);
+            transpose(self.isa, &from[..rows], count, out, rows);
+        }
+        start..self.used
+    }
+}
