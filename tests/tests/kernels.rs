@@ -106,7 +106,7 @@ fn a_text_of_the_users_takes_a_kernels_place() {
     assert_eq!(same.code, 0, "{}", same.stderr);
     assert!(same.stdout.contains("softmax         gpu "), "{}", same.stdout);
 
-    let wrong = check(&ours.replace("exp(", "exp(0.5 * "));
+    let wrong = check(&ours.replace("exp_f32(x[", "exp_f32(0.5 * x["));
     assert_eq!(wrong.code, 2, "{}", wrong.stdout);
     assert!(wrong.stdout.contains("FAILED"), "{}", wrong.stdout);
     assert!(wrong.stderr.contains("the smallest failing case: Softmax"), "{}", wrong.stderr);
