@@ -77,7 +77,7 @@ fn what_there_is_not_is_said() {
     for (line, words) in [
         (&["kernels", "check", "softmix"][..], "there is no op softmix; the ops are attention"),
         (&["kernels", "check", "softmax", "--device", "tpu"], "this machine has reference, cpu-portable"),
-        (&["kernels", "bench", "softmax", "--seconds", "-1"], "--seconds"),
+        (&["kernels", "bench", "softmax", "--seconds=-1"], "give 0 to 3600"),
         (&["kernels", "check", "softmax", "--override", "softmax"], "KERNEL=FILE.wgsl"),
         (&["kernels", "check", "softmax", "--override", "softmax=none.wgsl"], "none.wgsl"),
         (&["kernels", "check", "softmax", "--watch"], "--override"),
