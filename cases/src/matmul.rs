@@ -52,8 +52,9 @@ impl Bf16Case for Linear {
 }
 
 impl F16Case for Linear {
-    /// A weight of up to 4 is rounded to f16 by up to 2^-11 of itself, 3e-4 (one standard deviation) in a product of two values
-    /// spread over [-4, 4]; a sum of `k` of them by sqrt(k) times 1.5e-3; six deviations.
+    /// A weight of up to 4 is rounded to f16 by up to 2^-11 of itself, on matrix units the other operand too: 1.5e-3 (one
+    /// standard deviation) in a product of two values spread over [-4, 4], a sum of `k` of them by sqrt(k) times that; six
+    /// deviations. The residual and the rest stay f32.
     fn f16_tolerance(&self) -> Tolerance {
         Tolerance { absolute: 1.5e-3 * 6.0 * (self.sizes[1] as f32).sqrt(), relative: 1e-4 }
     }

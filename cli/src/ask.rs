@@ -12,7 +12,9 @@ use crate::report::{
 use crate::stop;
 use anyhow::{Context, Result, ensure};
 use sam3i::tiling::{Tile, merge};
-use sam3i::{ImageView, Model, Picture, ResizeMode, SegmentOptions, Segmentation, Tiling};
+use sam3i::{ImageView, Model, Picture, ResizeMode, SegmentOptions, Segmentation, Tiling, suppress};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The options about large pictures.
@@ -71,12 +73,16 @@ impl TileArgs {
 
 /// A model and how it is asked.
 pub struct Asker {
-    pub model: Model,
+    pub model: Mutex<Arc<Model>>,
+    /// Whether the GPU was lost, and started anew, before.
+    pub restarted: AtomicBool,
     pub device: String,
     pub dtype: String,
     pub resize: ResizeMode,
     pub options: SegmentOptions,
     pub tiling: Option<Tiling>,
+    /// The largest IoU that two instances of a picture may have.
+    pub nms: Option<f64>,
 }
 
 /// Time spent on looking at pictures.
@@ -87,6 +93,11 @@ struct Looked {
 }
 
 impl Asker {
+    /// The model as it is now.
+    pub fn model(&self) -> Arc<Model> {
+        self.model.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Asks everything of a picture; nothing if Ctrl-C was pressed. `load` and `reading` are how long it took to get here.
     ///
     /// # Errors
@@ -106,6 +117,9 @@ impl Asker {
             Some(tiles) => self.look_at_tiles(tiles, &view, queries, &mut looked)?,
         };
         let Some(mut answers) = answers else { return Ok(None) };
+        if let Some(most) = self.nms {
+            suppress(&mut answers, most)?;
+        }
         let total = |stage: fn(&Segmentation) -> Duration| milliseconds(answers.iter().map(stage).sum());
         let timings_ms = Timings {
             load: milliseconds(load),
@@ -126,7 +140,7 @@ impl Asker {
                 height: size[1],
                 tiles: tiled,
             },
-            model: ModelReport::new(&self.model),
+            model: ModelReport::new(&self.model()),
             device: self.device.clone(),
             dtype: self.dtype.clone(),
             timings_ms,
@@ -135,7 +149,7 @@ impl Asker {
         Ok(Some(Answer { picture, report, logits }))
     }
 
-    /// One look, all prompts.
+    /// One look, all prompts; if the GPU is lost meanwhile, once more on the GPU started anew.
     fn look(
         &self,
         view: &ImageView,
@@ -143,7 +157,26 @@ impl Asker {
         options: &SegmentOptions,
         looked: &mut Looked,
     ) -> Result<Option<Vec<Segmentation>>> {
-        let embedding = self.model.encode_image(view, self.resize)?;
+        match self.look_once(view, queries, options, looked) {
+            Err(error) if is_gpu_lost(&error) && !self.restarted.swap(true, Ordering::SeqCst) => {
+                tracing::warn!("{error:#}; trying once more");
+                let model = Arc::new(self.model().restarted()?);
+                *self.model.lock().unwrap_or_else(PoisonError::into_inner) = model;
+                self.look_once(view, queries, options, looked)
+            }
+            answered => answered,
+        }
+    }
+
+    fn look_once(
+        &self,
+        view: &ImageView,
+        queries: &[&Query],
+        options: &SegmentOptions,
+        looked: &mut Looked,
+    ) -> Result<Option<Vec<Segmentation>>> {
+        let model = self.model();
+        let embedding = model.encode_image(view, self.resize)?;
         looked.preprocess += embedding.preprocess_time();
         looked.encode += embedding.encode_time();
         let mut answers = Vec::with_capacity(queries.len());
@@ -151,7 +184,7 @@ impl Asker {
             if stop::asked() {
                 return Ok(None);
             }
-            let answer = self.model.segment(&embedding, &query.prompt, options)?;
+            let answer = model.segment(&embedding, &query.prompt, options)?;
             ensure!(
                 answer.presence.is_finite(),
                 "the model's answer to {} is not a number: its weights do not work on this picture; check them with \
@@ -186,6 +219,12 @@ impl Asker {
             .map(|found| merge(tiles, found, size, &self.options)?.context("a picture without tiles"));
         joined.collect::<Result<_>>().map(Some)
     }
+}
+
+/// Whether an error is that of a GPU that is gone.
+fn is_gpu_lost(error: &anyhow::Error) -> bool {
+    use sam3i::engine::Error as EngineError;
+    matches!(error.downcast_ref::<sam3i::Error>(), Some(sam3i::Error::Engine(EngineError::GpuLost { .. })))
 }
 
 fn prompt_report((index, (query, answer)): (usize, (&Query, Segmentation))) -> PromptReport {

@@ -3,21 +3,25 @@
 use crate::terminal::Messages;
 use anyhow::{Result, bail, ensure};
 use clap::ValueEnum;
+#[cfg(feature = "gpu")]
+use sam3i::engine::gpu::{GpuChoice, GpuOptions};
 use sam3i::engine::{DType, ISA_VARIABLE, Isa};
 use sam3i::{CpuOptions, Device};
 use std::str::FromStr;
 
 /// Why there is no GPU device.
-pub const NO_GPU: &str = "this build has no GPU device yet";
+#[cfg(not(feature = "gpu"))]
+pub const NO_GPU: &str = "this build has no GPU device";
 
 /// The options.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Model and device")]
 pub struct DeviceArgs {
-    /// What computes: auto, cpu, reference (slow, for comparison), gpu or gpu:N
+    /// What computes: auto, cpu, reference (slow, for comparison), gpu, gpu:N or a GPU's name (`sam3i devices` lists them)
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: Choice,
-    /// The type to compute in: auto (f32), f32 or bf16; bf16 is faster where the processor has it, and rounds products
+    /// The type to compute in: auto (f32), f32 or bf16; bf16 is faster where the processor has it, and rounds products. On a
+    /// GPU: f32, or f16 for weights of half the size
     #[arg(long, value_name = "TYPE", value_enum, hide_possible_values = true, default_value = "auto")]
     dtype: ComputeType,
     /// Threads of the CPU device [default: one a core]
@@ -26,12 +30,16 @@ pub struct DeviceArgs {
 }
 
 /// A value of `--device`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Choice {
     Auto,
     Cpu,
     Reference,
     Gpu,
+    /// By its place in the list of `sam3i devices`.
+    GpuNumber(usize),
+    /// By a part of its name.
+    GpuName(String),
 }
 
 impl FromStr for Choice {
@@ -43,13 +51,18 @@ impl FromStr for Choice {
             "cpu" => Ok(Self::Cpu),
             "reference" => Ok(Self::Reference),
             "gpu" => Ok(Self::Gpu),
-            _ if name.strip_prefix("gpu:").is_some_and(|number| number.parse::<u16>().is_ok()) => {
-                Ok(Self::Gpu)
-            }
-            _ => Err("the devices are auto, cpu, reference, gpu and gpu:N".to_owned()),
+            "" => Err(DEVICES.to_owned()),
+            _ => match name.strip_prefix("gpu:") {
+                None => Ok(Self::GpuName(name.to_owned())),
+                Some(number) => {
+                    number.parse::<u16>().map(|n| Self::GpuNumber(n.into())).map_err(|_| DEVICES.to_owned())
+                }
+            },
         }
     }
 }
+
+const DEVICES: &str = "the devices are auto, cpu, reference, gpu, gpu:N and a GPU's name";
 
 /// A value of `--dtype`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -75,19 +88,73 @@ impl DeviceArgs {
     /// # Errors
     /// When this build or this machine has no such device, or the device does not compute in the type.
     pub fn start(&self, messages: Messages) -> Result<Chosen> {
-        let device = match self.device {
-            Choice::Gpu => bail!("--device gpu: {NO_GPU}; use --device cpu"),
-            Choice::Reference => self.reference()?,
-            Choice::Cpu | Choice::Auto => self.cpu()?,
+        let (device, why) = match &self.device {
+            Choice::Reference => (self.reference()?, None),
+            Choice::Cpu => (self.cpu()?, None),
+            Choice::Auto => self.auto()?,
+            choice => (self.gpu(choice)?, None),
         };
-        let dtype = if device.dtype() == DType::Bf16 { "bf16" } else { "f32" };
-        if self.device == Choice::Auto {
-            messages.say(&format!("device: {device}, {dtype}, because {NO_GPU}"));
+        let dtype = match device.dtype() {
+            DType::Bf16 => "bf16",
+            DType::F16 => "f16",
+            _ => "f32",
+        };
+        if let Some(why) = why {
+            messages.say(&format!("device: {device}, {dtype}, because {why}"));
         }
-        if self.device == Choice::Reference && self.threads.is_some() {
-            messages.warn("--threads has no effect on the reference device, which computes in one thread");
+        if self.threads.is_some() && device.name() != "cpu" {
+            let name = device.name();
+            messages.warn(&format!("--threads has no effect on the {name} device; it is for the CPU's"));
         }
         Ok(Chosen { device, dtype })
+    }
+
+    /// A GPU if there is one in hardware, else the CPU; and why.
+    #[cfg(feature = "gpu")]
+    fn auto(&self) -> Result<(Device, Option<String>)> {
+        if !matches!(self.dtype, ComputeType::Auto | ComputeType::F32 | ComputeType::F16) {
+            let why = format!("no GPU computes in {}", self.dtype.name());
+            return Ok((self.cpu()?, Some(why)));
+        }
+        let options = GpuOptions::default().choice(GpuChoice::Hardware).dtype(self.dtype.on_gpu()?);
+        match Device::gpu(&options) {
+            Ok(device) => Ok((device, Some("it is a GPU in hardware".to_owned()))),
+            Err(error) => {
+                tracing::debug!("{error}");
+                let found = sam3i::engine::gpu::adapters();
+                let why = match found.first() {
+                    Some(facts) if facts.is_software => {
+                        format!("the only GPU here is software ({}); --device gpu takes it", facts.name)
+                    }
+                    Some(_) => format!("the GPU here does not start ({error})"),
+                    None => "there is no GPU here, or no driver for it".to_owned(),
+                };
+                Ok((self.cpu()?, Some(why)))
+            }
+        }
+    }
+
+    #[cfg(not(feature = "gpu"))]
+    fn auto(&self) -> Result<(Device, Option<String>)> {
+        Ok((self.cpu()?, Some(NO_GPU.to_owned())))
+    }
+
+    #[cfg(feature = "gpu")]
+    fn gpu(&self, choice: &Choice) -> Result<Device> {
+        let choice = match choice {
+            Choice::GpuNumber(number) => GpuChoice::Number(*number),
+            Choice::GpuName(name) => GpuChoice::Name(name.clone()),
+            _ => GpuChoice::Best,
+        };
+        let named = matches!(choice, GpuChoice::Name(_));
+        let options = GpuOptions::default().choice(choice).dtype(self.dtype.on_gpu()?);
+        Device::gpu(&options)
+            .map_err(|error| if named { anyhow::anyhow!("{error}; {DEVICES}") } else { error.into() })
+    }
+
+    #[cfg(not(feature = "gpu"))]
+    fn gpu(&self, _: &Choice) -> Result<Device> {
+        bail!("--device: {NO_GPU}; {DEVICES}; use --device cpu")
     }
 
     fn reference(&self) -> Result<Device> {
@@ -112,6 +179,19 @@ impl DeviceArgs {
 impl ComputeType {
     fn name(self) -> String {
         format!("{self:?}").to_lowercase()
+    }
+
+    /// The type a GPU is to store weights in.
+    #[cfg(feature = "gpu")]
+    fn on_gpu(self) -> Result<DType> {
+        match self {
+            Self::Auto | Self::F32 => Ok(DType::F32),
+            Self::F16 => Ok(DType::F16),
+            other => bail!(
+                "--dtype {}: the gpu device stores weights as f32 or f16; use one of them",
+                other.name()
+            ),
+        }
     }
 
     /// The type the CPU device is to compute in.
@@ -163,10 +243,10 @@ mod tests {
             Case("cpu", Some(Choice::Cpu)),
             Case("reference", Some(Choice::Reference)),
             Case("gpu", Some(Choice::Gpu)),
-            Case("gpu:1", Some(Choice::Gpu)),
+            Case("gpu:1", Some(Choice::GpuNumber(1))),
             Case("gpu:", None),
             Case("gpu:x", None),
-            Case("cuda", None),
+            Case("llvmpipe", Some(Choice::GpuName("llvmpipe".to_owned()))),
             Case("", None),
         ];
         for Case(name, expected) in cases {

@@ -1,6 +1,8 @@
 //! `sam3i devices`: what can compute on this machine.
 
-use crate::device::{NO_GPU, instruction_set};
+#[cfg(not(feature = "gpu"))]
+use crate::device::NO_GPU;
+use crate::device::instruction_set;
 use crate::terminal::{grouped, print};
 use anyhow::Result;
 use sam3i::Device;
@@ -26,7 +28,7 @@ struct Report {
 /// A device; what is unknown or means nothing there is left out.
 #[derive(Default, Serialize)]
 struct DeviceReport {
-    name: &'static str,
+    name: String,
     available: bool,
     note: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,11 +45,33 @@ struct DeviceReport {
     memory_available_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     dtypes: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    adapter: Option<Adapter>,
+}
+
+/// What is known of a GPU.
+#[derive(Serialize)]
+#[cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "there is none to tell of"))]
+struct Adapter {
+    name: String,
+    kind: &'static str,
+    interface: String,
+    driver: String,
+    most_buffer_bytes: u64,
+    most_binding_bytes: u64,
+    workgroup_memory_bytes: u32,
+    workgroup_threads: u32,
+    storage_bindings: u32,
+    shader_f16: bool,
+    subgroup_sizes: Option<[u32; 2]>,
+    cooperative_matrices: Vec<u32>,
+    timestamps: bool,
 }
 
 /// Runs `sam3i devices`.
 pub fn run(args: &Args) -> Result<()> {
-    let report = Report { schema: 1, devices: vec![cpu()?, reference(), gpu()] };
+    let mut report = Report { schema: 1, devices: vec![cpu()?, reference()] };
+    report.devices.extend(gpus());
     if args.json {
         return print(&(serde_json::to_string(&report)? + "\n"));
     }
@@ -63,9 +87,9 @@ fn cpu() -> Result<DeviceReport> {
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let isa = instruction_set()?;
     Ok(DeviceReport {
-        name: "cpu",
+        name: "cpu".to_owned(),
         available: true,
-        note: "what --device auto takes".to_owned(),
+        note: "what --device auto takes where there is no GPU in hardware".to_owned(),
         processor: value_of(&cpuinfo, "model name").map(str::to_owned),
         cores: std::thread::available_parallelism().ok().map(usize::from),
         instruction_sets: Isa::available().iter().map(Isa::to_string).collect(),
@@ -73,12 +97,13 @@ fn cpu() -> Result<DeviceReport> {
         memory_bytes: kilobytes(&meminfo, "MemTotal"),
         memory_available_bytes: kilobytes(&meminfo, "MemAvailable"),
         dtypes: if Device::has_bf16(isa) { vec!["f32", "bf16"] } else { vec!["f32"] },
+        adapter: None,
     })
 }
 
 fn reference() -> DeviceReport {
     DeviceReport {
-        name: "reference",
+        name: "reference".to_owned(),
         available: true,
         note: "plain loops in one thread: slow, what the others are checked against".to_owned(),
         dtypes: vec!["f32"],
@@ -86,8 +111,69 @@ fn reference() -> DeviceReport {
     }
 }
 
-fn gpu() -> DeviceReport {
-    DeviceReport { name: "gpu", note: NO_GPU.to_owned(), ..DeviceReport::default() }
+#[cfg(not(feature = "gpu"))]
+fn gpus() -> Vec<DeviceReport> {
+    vec![DeviceReport { name: "gpu".to_owned(), note: NO_GPU.to_owned(), ..DeviceReport::default() }]
+}
+
+#[cfg(feature = "gpu")]
+fn gpus() -> Vec<DeviceReport> {
+    let found = sam3i::engine::gpu::adapters();
+    if found.is_empty() {
+        let note = "there is none, or no driver for Vulkan, Metal or DX12".to_owned();
+        return vec![DeviceReport { name: "gpu".to_owned(), note, ..DeviceReport::default() }];
+    }
+    let auto = found.iter().position(|facts| !facts.is_software);
+    let report = |(i, facts): (usize, sam3i::engine::gpu::AdapterFacts)| DeviceReport {
+        name: format!("gpu:{i}"),
+        available: true,
+        note: match facts.is_software {
+            _ if auto == Some(i) => "what --device auto takes".to_owned(),
+            true => "a program, no hardware: slow, for tests; auto never takes it".to_owned(),
+            false => "taken by --device and its number or name".to_owned(),
+        },
+        dtypes: vec!["f32", "f16"],
+        adapter: Some(Adapter {
+            name: facts.name,
+            kind: facts.kind,
+            interface: facts.interface,
+            driver: facts.driver,
+            most_buffer_bytes: facts.most_buffer,
+            most_binding_bytes: facts.most_binding,
+            workgroup_memory_bytes: facts.most_shared,
+            workgroup_threads: facts.most_threads,
+            storage_bindings: facts.most_bindings,
+            shader_f16: facts.f16,
+            subgroup_sizes: facts.subgroups,
+            cooperative_matrices: facts.matrices,
+            timestamps: facts.timestamps,
+        }),
+        ..DeviceReport::default()
+    };
+    found.into_iter().enumerate().map(report).collect()
+}
+
+impl Adapter {
+    fn features(&self) -> String {
+        let subgroups = self.subgroup_sizes.map(|[least, most]| format!("subgroups of {least} to {most}"));
+        let matrices = self.cooperative_matrices.iter().map(|n| format!("{n} x {n} matrices"));
+        let all: Vec<_> =
+            [self.shader_f16.then(|| "f16".to_owned()), subgroups].into_iter().flatten().collect();
+        let all: Vec<_> = all.into_iter().chain(matrices).collect();
+        if all.is_empty() { "none of ours".to_owned() } else { all.join(", ") }
+    }
+
+    fn limits(&self) -> String {
+        let Self { most_buffer_bytes, most_binding_bytes, workgroup_memory_bytes, .. } = self;
+        format!(
+            "buffers {} MiB, bindings {} MiB, {} a kernel; workgroups {} KiB, {} threads",
+            grouped(most_buffer_bytes >> 20),
+            grouped(most_binding_bytes >> 20),
+            self.storage_bindings,
+            workgroup_memory_bytes >> 10,
+            self.workgroup_threads
+        )
+    }
 }
 
 impl DeviceReport {
@@ -100,6 +186,10 @@ impl DeviceReport {
         };
         line("processor", self.processor.clone())?;
         line("cores", self.cores.map(|cores| cores.to_string()))?;
+        line("adapter", self.adapter.as_ref().map(|a| format!("{} ({}, {})", a.name, a.kind, a.interface)))?;
+        line("driver", self.adapter.as_ref().map(|a| a.driver.clone()))?;
+        line("features", self.adapter.as_ref().map(Adapter::features))?;
+        line("limits", self.adapter.as_ref().map(Adapter::limits))?;
         line("instruction sets", self.instruction_set.as_ref().map(|used| self.sets(used)))?;
         line("memory", self.memory_bytes.map(|bytes| self.memory(bytes)))?;
         line("computes in", self.dtypes.first().map(|_| self.dtypes.join(", ")))

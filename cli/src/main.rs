@@ -16,6 +16,7 @@ mod eval;
 mod export;
 mod files;
 mod hub;
+mod import;
 mod inputs;
 mod inspect;
 mod journal;
@@ -38,6 +39,7 @@ mod synth;
 mod terminal;
 mod verify;
 mod weight_type;
+mod workers;
 
 use args::{Cli, Command};
 use clap::Parser;
@@ -64,9 +66,10 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> anyhow::Result<Outcome> {
     let done = match command {
         Command::Segment(args) => return segment::run(args),
-        Command::Predict(args) => predict::run(args),
+        Command::Predict(args) => return predict::run(args),
         Command::Merge(args) => merge::run(args),
         Command::Eval(args) => eval::run(args),
+        Command::Import(args) => import::run(args),
         Command::Convert(args) => convert::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Synth(args) => synth::run(args),

@@ -156,6 +156,34 @@ impl Device {
         self.as_gpu().map(crate::gpu::Gpu::facts)
     }
 
+    /// The device started anew: a GPU as it was asked for the first time, any other device itself.
+    ///
+    /// # Errors
+    /// As for [`Device::gpu`].
+    pub fn restarted(&self) -> Result<Self> {
+        #[cfg(feature = "gpu")]
+        if let Some(gpu) = self.as_gpu() {
+            return Self::gpu(gpu.options());
+        }
+        Ok(self.clone())
+    }
+
+    /// Loses the GPU, as a reset of its driver would: for tests of what happens then.
+    #[cfg(feature = "gpu")]
+    #[doc(hidden)]
+    pub fn lose_gpu(&self) {
+        if let Some(gpu) = self.as_gpu() {
+            gpu.lose();
+        }
+    }
+
+    /// Whether products with f16 weights run on matrix units: a GPU that has them and passed a small product.
+    #[cfg(feature = "gpu")]
+    #[must_use]
+    pub fn has_matrix_units(&self) -> bool {
+        self.as_gpu().is_some_and(|gpu| gpu.matrix_units().is_some())
+    }
+
     #[cfg(feature = "gpu")]
     pub(crate) fn as_gpu(&self) -> Option<&crate::gpu::Gpu> {
         match &self.0.kind {

@@ -63,13 +63,14 @@ impl Pool {
         if cfg!(debug_assertions) {
             values.fill(f32::NAN); // shows a kernel that does not write its whole output
         }
-        HostBuffer { values, bytes, pool: self.clone() }
+        HostBuffer { values, bytes, pool: self.clone(), kept: true }
     }
 
-    /// Counts `values` as handed out by this pool, and takes them back on drop.
+    /// Counts `values` as handed out by this pool. They are not kept for reuse: what comes from outside keeps coming, and
+    /// would fill the pool.
     pub(crate) fn adopt(&self, values: Vec<f32>) -> HostBuffer {
         let bytes = self.count(values.len() * size_of::<f32>());
-        HostBuffer { values: values.into(), bytes, pool: self.clone() }
+        HostBuffer { values: values.into(), bytes, pool: self.clone(), kept: false }
     }
 
     /// Counts memory as handed out; pair with [`Pool::uncount`].
@@ -109,11 +110,17 @@ pub(crate) struct HostBuffer {
     pub(crate) values: Buffer<f32>,
     bytes: usize,
     pool: Pool,
+    /// Whether the pool keeps them for reuse.
+    kept: bool,
 }
 
 impl Drop for HostBuffer {
     fn drop(&mut self) {
-        self.pool.give_back(std::mem::take(&mut self.values), self.bytes);
+        if self.kept {
+            self.pool.give_back(std::mem::take(&mut self.values), self.bytes);
+        } else {
+            self.pool.uncount(self.bytes);
+        }
     }
 }
 
@@ -152,6 +159,22 @@ mod tests {
         assert!(pool.usage().cached >= 4 << 20);
         pool.trim();
         assert_eq!(pool.usage().cached, 0);
+    }
+
+    #[test]
+    fn the_pool_does_not_grow_with_use() {
+        let pool = Pool::default();
+        let round = || {
+            drop((pool.adopt(vec![0.0; 1 << 20]), pool.take(1 << 20)));
+            // A buffer that served a smaller request serves the larger one again.
+            drop(pool.take((1 << 20) - 1000));
+            assert_eq!(pool.take(1 << 20).values.len(), 1 << 20);
+        };
+        round();
+        let cached = pool.usage().cached;
+        (0..10).for_each(|_| round());
+        assert_eq!(pool.usage().cached, cached);
+        assert!(cached <= 5 << 20, "{cached}");
     }
 
     #[test]

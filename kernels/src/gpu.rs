@@ -71,17 +71,17 @@ pub struct Needs {
     pub f16: bool,
     /// Subgroup operations.
     pub subgroups: bool,
-    /// Cooperative matrices of this side, f16 in and f32 out.
-    pub matrices: Option<u32>,
+    /// Cooperative matrices of the side that its constant `SIDE` says, f16 in and f32 out.
+    pub matrices: bool,
     /// Workgroup memory of its largest variant, in bytes, at most.
     pub shared: u32,
 }
 
 /// Nothing beyond WebGPU's core.
-pub const PORTABLE: Needs = Needs { f16: false, subgroups: false, matrices: None, shared: 16 * 1024 };
+pub const PORTABLE: Needs = Needs { f16: false, subgroups: false, matrices: false, shared: 16 * 1024 };
 
 impl Kernel {
-    /// The text with these values for its header constants (`const NAME: u32 = ..;` or `bool`).
+    /// The text with these values for its header constants (`const NAME: u32 = ..;` or `bool`), see [`specialised`].
     ///
     /// # Panics
     /// If the text has no such constant.
@@ -94,7 +94,8 @@ impl Kernel {
     }
 }
 
-/// A text with these values for its header constants, or the name of one it has not got.
+/// A text with these values for its header constants, or the name of one it has not got. A `SIDE` is also written into the types
+/// of its matrices.
 ///
 /// # Errors
 /// The name of the first constant the text lacks.
@@ -104,6 +105,10 @@ pub fn specialised<'a>(text: &'a str, constants: &[Constant]) -> Result<Cow<'a, 
         let (start, end, is_bool) = header_value(&text, name).ok_or(name)?;
         let value = if is_bool { (value != 0).to_string() } else { format!("{value}u") };
         text.to_mut().replace_range(start..end, &value);
+        if name == "SIDE" {
+            let side = value.trim_end_matches('u');
+            text = Cow::Owned(text.replace("coop_mat8x8", &format!("coop_mat{side}x{side}")));
+        }
     }
     Ok(text)
 }
@@ -116,6 +121,15 @@ fn header_value(text: &str, name: &str) -> Option<(usize, usize, bool)> {
         let end = start + text[start..].find(';')?;
         Some((start, end, is_bool))
     })
+}
+
+impl Kernel {
+    /// Threads of a workgroup with these constants: four subgroups, where the size of one is a constant.
+    #[must_use]
+    pub fn threads_with(&self, constants: &[Constant]) -> u32 {
+        let lanes = constants.iter().find(|(name, _)| *name == "LANES");
+        lanes.map_or(self.threads, |(_, lanes)| 4 * lanes)
+    }
 }
 
 /// The most workgroups along an axis of a dispatch.

@@ -20,7 +20,7 @@ fn module(kernel: &Kernel, constants: &[Constant]) -> (Module, ModuleInfo) {
     let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32; // unpack2x16float, which every device has
     capabilities.set(Capabilities::SHADER_FLOAT16, kernel.needs.f16);
     capabilities.set(Capabilities::SUBGROUP, kernel.needs.subgroups);
-    capabilities.set(Capabilities::COOPERATIVE_MATRIX, kernel.needs.matrices.is_some());
+    capabilities.set(Capabilities::COOPERATIVE_MATRIX, kernel.needs.matrices);
     let mut validator = Validator::new(ValidationFlags::all(), capabilities);
     let info = validator
         .validate(&module)
@@ -53,7 +53,7 @@ fn every_variant_lowers_to_every_language_that_has_what_it_needs() {
         naga::back::msl::write_string(module, info, &options, &pipeline)
             .unwrap_or_else(|e| panic!("{what}: {e}"));
 
-        if kernel.needs.matrices.is_some() {
+        if kernel.needs.matrices {
             return; // HLSL has none
         }
         let options = naga::back::hlsl::Options {
@@ -143,7 +143,7 @@ fn every_kernel_keeps_the_limits_it_names() {
         let entry = &module.entry_points[0];
         assert_eq!((entry.name.as_str(), module.entry_points.len()), ("main", 1), "{what}");
         let threads: u32 = entry.workgroup_size.iter().product();
-        assert_eq!(threads, kernel.threads, "{what}");
+        assert_eq!(threads, kernel.threads_with(constants), "{what}");
         assert!(threads <= THREADS, "{what}");
         assert!(bytes <= kernel.needs.shared, "{what}: {bytes} bytes of workgroup memory");
     });
@@ -154,7 +154,17 @@ fn every_kernel_keeps_the_limits_it_names() {
 fn functions_of_one_name_have_one_text() {
     let mut seen: Vec<(&str, &str, &str)> = Vec::new();
     for kernel in all() {
-        for name in ["exp_f32", "erfc_f32", "gelu", "log2_f32", "sum_of_all"] {
+        for name in [
+            "exp_f32",
+            "erfc_f32",
+            "gelu",
+            "log2_f32",
+            "sum_of_all",
+            "exp_quad",
+            "erfc_quad",
+            "gelu_quad",
+            "store_half",
+        ] {
             let Some(start) = kernel.source.find(&format!("fn {name}(")) else { continue };
             let end = start + kernel.source[start..].find("\n}\n").expect("a function ends");
             let text = &kernel.source[start..end];

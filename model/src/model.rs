@@ -201,15 +201,16 @@ impl Model {
         Self::from_checkpoint(Checkpoint::open(path)?, device)
     }
 
-    /// Loads an opened checkpoint onto a device. Nothing is loaded unless every tensor is there with its right shape.
+    /// Loads an opened checkpoint onto a device. Nothing is loaded unless every tensor is there with its right shape. Several
+    /// models may share one checkpoint, in an [`Arc`].
     ///
     /// # Errors
     /// [`Error::Mismatch`] with every missing, unexpected and misshapen tensor; [`Error::NotFinite`].
-    pub fn from_checkpoint(checkpoint: Checkpoint, device: &Device) -> Result<Self> {
+    pub fn from_checkpoint(checkpoint: impl Into<Arc<Checkpoint>>, device: &Device) -> Result<Self> {
+        let checkpoint = checkpoint.into();
         let (config, adapters) = (checkpoint.config().clone(), checkpoint.adapters());
         let points = checkpoint.point_prompts();
         checkpoint.check(&required_tensors(&config, adapters, points)?)?;
-        let checkpoint = Arc::new(checkpoint);
         let w = Weights::new(Arc::new(FromCheckpoint(checkpoint.clone())), device);
         let parts = Parts::load(&w, &config, adapters, points)?;
         Ok(Self {
@@ -227,6 +228,15 @@ impl Model {
             text_cache: Mutex::default(),
             checkpoint,
         })
+    }
+
+    /// The same model on its device started anew: what is left to do when a GPU was lost. Nothing of the old one is used
+    /// but its checkpoint.
+    ///
+    /// # Errors
+    /// Those of the device's start and of [`Model::from_checkpoint`].
+    pub fn restarted(&self) -> Result<Self> {
+        Self::from_checkpoint(self.checkpoint.clone(), &self.device.restarted()?)
     }
 
     /// The sizes of the model.
@@ -283,6 +293,7 @@ impl Model {
         let steps = Steps::new(&watch, Stage::Image, self.config().vit.depth);
         let features_hwc = self.trunk.forward(&pixels_hwc, &steps)?;
         let pyramid = self.neck.forward(&features_hwc)?;
+        self.device.finish()?; // so that the time is this picture's
         let encode = start.elapsed();
         let (width, height) = (picture.width(), picture.height());
         Ok(ImageEmbedding { pyramid, kept: Arc::default(), width, height, preprocess, encode })
@@ -398,8 +409,14 @@ impl Model {
 
         let [h, w, d] = pyramid.coarse_hwc.dims()?;
         let image_nc = pyramid.coarse_hwc.reshape(&[h * w, d])?;
-        let fused_nc =
-            self.fusion.forward(&image_nc, &pyramid.position_nc, &prompt, level, &image.kept.fusion, steps)?;
+        let fused_nc = self.fusion.forward(
+            &image_nc,
+            &pyramid.position_nc,
+            &prompt,
+            level,
+            &image.kept.fusion,
+            steps,
+        )?;
         let memory =
             Memory { image_nc: &fused_nc, position_nc: &pyramid.position_nc, prompt: &prompt, level };
         let decoded = self.decoder.forward(memory, steps)?;

@@ -3,13 +3,14 @@
 use super::adapter::{self, AdapterFacts};
 use super::health::Health;
 use super::memory::{Buffer, Pool, Raw, failed};
+use super::ops::matrices::{self, MatrixUnits};
 use super::pipelines::Pipelines;
 use super::recorder::{Recorder, SLOT};
 use super::{GpuOptions, Weight};
 use crate::memory::MemoryUse;
 use crate::{DType, Error, Result, trace};
 use sam3i_kernels::gpu::{Constant, Kernel, MOST_GROUPS, Needs};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// A GPU. Cheap to clone: clones are the same.
 #[derive(Clone)]
@@ -19,6 +20,7 @@ pub(super) struct Inner {
     pub pool: Pool,
     device: wgpu::Device,
     facts: AdapterFacts,
+    options: GpuOptions,
     dtype: DType,
     limits: wgpu::Limits,
     pipelines: Pipelines,
@@ -27,6 +29,8 @@ pub(super) struct Inner {
     /// Bound where a kernel does not read an operand.
     nothing: Raw,
     staging: Mutex<Vec<wgpu::Buffer>>,
+    /// How products run on matrix units, once that was tried.
+    matrices: OnceLock<Option<MatrixUnits>>,
 }
 
 /// A dispatch.
@@ -68,7 +72,7 @@ impl Gpu {
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
             .map_err(|e| failed(&format!("starting {}", facts.name), e))?;
         let pipelines = Pipelines::new(&options.overrides)?;
-        Ok(Self::of(device, &queue, facts, limits, dtype, options.budget, pipelines))
+        Ok(Self::of(device, &queue, facts, limits, dtype, options, pipelines))
     }
 
     fn of(
@@ -77,7 +81,7 @@ impl Gpu {
         facts: AdapterFacts,
         limits: wgpu::Limits,
         dtype: DType,
-        budget: Option<u64>,
+        options: &GpuOptions,
         pipelines: Pipelines,
     ) -> Self {
         let health = Health::default();
@@ -90,8 +94,9 @@ impl Gpu {
             mapped_at_creation: false,
         });
         Self(Arc::new(Inner {
-            pool: Pool::new(budget, limits.max_buffer_size),
+            pool: Pool::new(options.budget, limits.max_buffer_size),
             facts,
+            options: options.clone(),
             dtype,
             limits,
             pipelines,
@@ -99,8 +104,14 @@ impl Gpu {
             health,
             nothing: Raw { number: 0, buffer: nothing },
             staging: Mutex::default(),
+            matrices: OnceLock::new(),
             device,
         }))
+    }
+
+    /// How it was started.
+    pub fn options(&self) -> &GpuOptions {
+        &self.0.options
     }
 
     /// What is known of its adapter.
@@ -145,16 +156,23 @@ impl Gpu {
         Weight::new(self, k, values, self.0.dtype == DType::F16 && !in_f32)
     }
 
-    /// Whether this device can run a kernel: wgpu does not check all of it.
-    pub fn fits(&self, kernel: &Kernel) -> bool {
+    /// How products run on this device's matrix units; `None` where it has none that compute what they should.
+    pub fn matrix_units(&self) -> Option<MatrixUnits> {
+        *self.0.matrices.get_or_init(|| matrices::tried(self))
+    }
+
+    /// Whether this device can run a kernel with these constants: wgpu does not check all of it.
+    pub fn fits(&self, kernel: &Kernel, constants: &[Constant]) -> bool {
         let (limits, facts) = (&self.0.limits, self.facts());
         let Needs { f16, subgroups, matrices, shared } = kernel.needs;
+        let side = constants.iter().find(|(name, _)| *name == "SIDE").map(|(_, side)| *side);
+        let threads = kernel.threads_with(constants);
         (!f16 || facts.f16)
             && (!subgroups || facts.subgroups.is_some())
-            && matrices.is_none_or(|side| facts.matrices.contains(&side))
+            && (!matrices || side.is_some_and(|side| facts.matrices.contains(&side)))
             && shared <= limits.max_compute_workgroup_storage_size
-            && kernel.threads <= limits.max_compute_invocations_per_workgroup
-            && kernel.threads <= limits.max_compute_workgroup_size_x
+            && threads <= limits.max_compute_invocations_per_workgroup
+            && threads <= limits.max_compute_workgroup_size_x
             && kernel.inputs < limits.max_storage_buffers_per_shader_stage as usize
             && kernel.params.size <= SLOT
     }
@@ -166,7 +184,7 @@ impl Gpu {
         }
         let kernel = call.kernel;
         let refused = |reason: String| Error::Gpu { what: kernel.name.to_owned(), reason };
-        if !self.fits(kernel) {
+        if !self.fits(kernel, call.constants) {
             return Err(refused(format!("this kernel needs more than {} has", self.facts().name)));
         }
         if call.groups.iter().any(|&n| n > MOST_GROUPS) {
@@ -238,8 +256,8 @@ impl Gpu {
         })
     }
 
-    /// Whether the device is gone for good.
-    pub fn is_lost(&self) -> bool {
-        self.0.health.is_lost()
+    /// Gives the device up, so that whatever comes next finds it lost.
+    pub fn lose(&self) {
+        self.0.device.destroy();
     }
 }

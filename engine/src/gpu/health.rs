@@ -48,9 +48,4 @@ impl Health {
             None => Ok(()),
         }
     }
-
-    /// Whether the device is gone for good.
-    pub fn is_lost(&self) -> bool {
-        self.state().lost.is_some()
-    }
 }

@@ -15,7 +15,7 @@ pub(crate) struct Weight {
 
 impl Weight {
     /// Stores the rows of `k` values.
-    pub(super) fn new(gpu: &Gpu, k: usize, values: &[f32], half: bool) -> Result<Self> {
+    pub(crate) fn new(gpu: &Gpu, k: usize, values: &[f32], half: bool) -> Result<Self> {
         let buffer = if half { gpu.upload(&half_rows(k, values))? } else { gpu.upload(values)? };
         Ok(Self { buffer, half, stride: if half { half_stride(k) } else { k } })
     }

@@ -59,8 +59,8 @@ struct Params {
 
 var<workgroup> k_tile: array<vec4<f32>, KEYS * WIDTH>;
 var<workgroup> v_tile: array<vec4<f32>, KEYS * WIDTH>;
-// Shares of the scores, where a query has several threads.
-var<workgroup> partial: array<f32, THREADS * KEYS * min(SHARES - 1u, 1u) + 1u>;
+// [keys][threads]: scores, or a thread's share of them.
+var<workgroup> scores: array<f32, KEYS * THREADS>;
 
 // exp(v) for v at most 88, to 2e-7 of itself; 0 where it would be no normal number.
 fn exp_f32(v: f32) -> f32 {
@@ -123,6 +123,24 @@ fn bias_of(head: u32, query: u32, key: u32) -> f32 {
     return 0.0;
 }
 
+// A score with all that belongs to it.
+fn finished(product: f32, batch: u32, head: u32, query: u32, key: u32) -> f32 {
+    var score = NOTHING;
+    if (query < p.queries && is_seen(batch, query, key)) {
+        score = product + bias_of(head, query, key);
+    }
+    return score;
+}
+
+// The score that the threads of a query have shares of.
+fn all_shares(j: u32, lane: u32) -> f32 {
+    var sum = 0.0;
+    for (var other = 0u; other < SHARES; other++) {
+        sum += scores[j * THREADS + (lane / SHARES) * SHARES + other];
+    }
+    return sum;
+}
+
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let head = group.y;
@@ -167,46 +185,40 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         workgroupBarrier();
 
-        var scores: array<f32, KEYS>;
-        for (var j = 0u; j < KEYS; j++) {
+        // The end is not a constant, so that the loops over keys stay loops: unrolled they would be a page of code each.
+        let count = min(KEYS, limit - first_key);
+        var next = largest;
+        for (var j = 0u; j < count; j++) {
             var products = vec4<f32>(0.0);
             for (var i = 0u; i < QUADS; i++) {
                 products += own[i] * k_tile[j * WIDTH + share * QUADS + i];
             }
-            scores[j] = (products.x + products.y) + (products.z + products.w);
+            var score = (products.x + products.y) + (products.z + products.w);
+            if (SHARES == 1u) {
+                score = finished(score, batch, head, query, first_key + j);
+                next = max(next, score);
+            }
+            scores[j * THREADS + lane] = score;
         }
         if (SHARES > 1u) {
-            for (var j = 0u; j < KEYS; j++) {
-                partial[j * THREADS + lane] = scores[j];
-            }
             workgroupBarrier();
-            for (var j = 0u; j < KEYS; j++) {
-                var sum = 0.0;
-                for (var other = 0u; other < SHARES; other++) {
-                    sum += partial[j * THREADS + (lane - share) + other];
-                }
-                scores[j] = sum;
+            for (var j = 0u; j < count; j++) {
+                next = max(next, finished(all_shares(j, lane), batch, head, query, first_key + j));
             }
         }
 
-        var next = largest;
-        for (var j = 0u; j < KEYS; j++) {
-            let key = first_key + j;
-            var score = NOTHING;
-            if (exists && is_seen(batch, query, key)) {
-                score = scores[j] + bias_of(head, query, key);
-            }
-            scores[j] = score;
-            next = max(next, score);
-        }
         let shrink = exp_f32(largest - next);
         largest = next;
         total = total * shrink;
         for (var i = 0u; i < QUADS; i++) {
             sums[i] = sums[i] * shrink;
         }
-        for (var j = 0u; j < KEYS; j++) {
-            let weight = select(0.0, exp_f32(scores[j] - largest), scores[j] > NOTHING);
+        for (var j = 0u; j < count; j++) {
+            var score = scores[j * THREADS + lane];
+            if (SHARES > 1u) {
+                score = finished(all_shares(j, lane), batch, head, query, first_key + j);
+            }
+            let weight = select(0.0, exp_f32(score - largest), score > NOTHING);
             total += weight;
             for (var i = 0u; i < QUADS; i++) {
                 sums[i] += weight * v_tile[j * WIDTH + share * QUADS + i];

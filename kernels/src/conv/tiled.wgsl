@@ -4,7 +4,7 @@
 // Rows are output pixels, columns output channels, and k runs over kernel rows, kernel columns and channels, channels
 // innermost; the weight lies that way. Tiles are those of matmul/tiled.wgsl.
 
-// Weights are f16, two a word, rows padded to whole quads; else f32.
+// Weights are f16, two a word, rows padded with zeros; else f32.
 const HALF: bool = false;
 // 0 none, 1 relu, 2 gelu
 const ACTIVATION: u32 = 0u;
@@ -42,9 +42,9 @@ struct Params {
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> out: array<f32>;
 
-// [k][quads of rows]
-var<workgroup> a_tile: array<vec4<f32>, BLOCK * QUADS>;
-var<workgroup> w_tile: array<vec4<f32>, BLOCK * QUADS>;
+// Both operands' blocks, each [k][quads of rows]; in the end half of the results, [rows][quads of columns].
+var<workgroup> tile: array<vec4<f32>, 2u * BLOCK * QUADS>;
+const W: u32 = BLOCK * QUADS;
 
 // The input of an output pixel at position k of the kernel; zero in the border.
 fn input(row: u32, k: u32) -> f32 {
@@ -87,21 +87,21 @@ fn w_quad(row: u32, k: u32) -> vec4<f32> {
     return quad;
 }
 
-// exp(v) for v at most 88, to 2e-7 of itself; 0 where it would be no normal number.
-fn exp_f32(v: f32) -> f32 {
-    let clamped = max(v, -87.4);
+// exp of quads, for values of at most 88, to 2e-7 of itself; 0 where it would be no normal number.
+fn exp_quad(v: vec4<f32>) -> vec4<f32> {
+    let clamped = max(v, vec4<f32>(-87.4));
     let n = round(clamped * 1.44269504);
     let r = (clamped - n * 0.69314575) - n * 1.4286068e-6;
     let tail = ((((0.00019841270 * r + 0.0013888889) * r + 0.0083333333) * r + 0.041666667) * r + 0.16666667) * r + 0.5;
     let e = 1.0 + (r * r * tail + r);
-    let power = bitcast<f32>(u32(i32(n) + 127) << 23u);
-    return select(e * power, 0.0, v < -87.3);
+    let power = bitcast<vec4<f32>>(vec4<u32>(vec4<i32>(n) + 127) << vec4<u32>(23u));
+    return select(e * power, vec4<f32>(0.0), v < vec4<f32>(-87.3));
 }
 
-// erfc(a) for a >= 0; the polynomial is that of math.rs.
-fn erfc_f32(a: f32) -> f32 {
+// erfc of quads of values >= 0; the polynomial is that of math.rs.
+fn erfc_quad(a: vec4<f32>) -> vec4<f32> {
     let t = 1.0 / (1.0 + 0.35 * a);
-    var y = 0.03840106;
+    var y = vec4<f32>(0.03840106);
     y = y * t - 0.15892832;
     y = y * t + 0.18146127;
     y = y * t - 0.027705684;
@@ -111,40 +111,52 @@ fn erfc_f32(a: f32) -> f32 {
     y = y * t + 0.1879024;
     y = y * t + 0.19713827;
     y = y * t + 0.19748378;
-    return t * y * exp_f32(-a * a);
+    return t * y * exp_quad(-a * a);
 }
 
-fn gelu(v: f32) -> f32 {
-    let a = min(abs(v), 14.0);
-    return max(v, 0.0) - 0.5 * a * erfc_f32(a * 0.70710678);
+fn gelu_quad(v: vec4<f32>) -> vec4<f32> {
+    let a = min(abs(v), vec4<f32>(14.0));
+    return max(v, vec4<f32>(0.0)) - 0.5 * a * erfc_quad(a * 0.70710678);
 }
 
-fn activate(v: f32) -> f32 {
+fn activate(v: vec4<f32>) -> vec4<f32> {
     if (ACTIVATION == 1u) {
-        return max(v, 0.0);
+        return max(v, vec4<f32>(0.0));
     }
     if (ACTIVATION == 2u) {
-        return gelu(v);
+        return gelu_quad(v);
     }
     return v;
 }
 
-fn store(row: u32, column: u32, sum: f32) {
+fn bias_of(column: u32) -> f32 {
+    if (column >= p.n) {
+        return 0.0;
+    }
+    return bias[p.bias_at + column];
+}
+
+// Four results of a row.
+fn store_quad(row: u32, column: u32, sums: vec4<f32>) {
     if (row >= p.m || column >= p.n) {
         return;
     }
-    var v = sum;
+    var v = sums;
     if ((p.flags & 1u) != 0u) {
-        v += bias[p.bias_at + column];
+        v += vec4<f32>(bias_of(column), bias_of(column + 1u), bias_of(column + 2u), bias_of(column + 3u));
     }
-    out[row * p.n + column] = activate(v);
+    v = activate(v);
+    let at = row * p.n + column;
+    for (var i = 0u; i < min(4u, p.n - column); i++) {
+        out[at + i] = v[i];
+    }
 }
 
-fn store_quad(row: u32, column: u32, sums: vec4<f32>) {
-    store(row, column, sums.x);
-    store(row, column + 1u, sums.y);
-    store(row, column + 2u, sums.z);
-    store(row, column + 3u, sums.w);
+// Stores the half of the tile that lies in workgroup memory: neighbouring threads write neighbouring columns.
+fn store_half(first_row: u32, first_column: u32, lane: u32) {
+    for (var e = lane; e < 32u * QUADS; e += THREADS) {
+        store_quad(first_row + e / QUADS, first_column + 4u * (e % QUADS), tile[e]);
+    }
 }
 
 @compute @workgroup_size(THREADS)
@@ -175,20 +187,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let w_square =
             transpose(mat4x4<f32>(w_quad(column, k), w_quad(column + 1u, k), w_quad(column + 2u, k), w_quad(column + 3u, k)));
         workgroupBarrier();
-        a_tile[load_k * QUADS + load_quad] = a_square[0];
-        a_tile[(load_k + 1u) * QUADS + load_quad] = a_square[1];
-        a_tile[(load_k + 2u) * QUADS + load_quad] = a_square[2];
-        a_tile[(load_k + 3u) * QUADS + load_quad] = a_square[3];
-        w_tile[load_k * QUADS + load_quad] = w_square[0];
-        w_tile[(load_k + 1u) * QUADS + load_quad] = w_square[1];
-        w_tile[(load_k + 2u) * QUADS + load_quad] = w_square[2];
-        w_tile[(load_k + 3u) * QUADS + load_quad] = w_square[3];
+        tile[load_k * QUADS + load_quad] = a_square[0];
+        tile[(load_k + 1u) * QUADS + load_quad] = a_square[1];
+        tile[(load_k + 2u) * QUADS + load_quad] = a_square[2];
+        tile[(load_k + 3u) * QUADS + load_quad] = a_square[3];
+        tile[W + load_k * QUADS + load_quad] = w_square[0];
+        tile[W + (load_k + 1u) * QUADS + load_quad] = w_square[1];
+        tile[W + (load_k + 2u) * QUADS + load_quad] = w_square[2];
+        tile[W + (load_k + 3u) * QUADS + load_quad] = w_square[3];
         workgroupBarrier();
         for (var i = 0u; i < BLOCK; i++) {
-            let upper = a_tile[i * QUADS + ty];
-            let lower = a_tile[i * QUADS + ty + 8u];
-            let left = w_tile[i * QUADS + tx];
-            let right = w_tile[i * QUADS + tx + 8u];
+            let upper = tile[i * QUADS + ty];
+            let lower = tile[i * QUADS + ty + 8u];
+            let left = tile[W + i * QUADS + tx];
+            let right = tile[W + i * QUADS + tx + 8u];
             c0l += upper.x * left; c0r += upper.x * right;
             c1l += upper.y * left; c1r += upper.y * right;
             c2l += upper.z * left; c2r += upper.z * right;
@@ -200,14 +212,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
     }
 
-    let row = first_row + 4u * ty;
-    let column = first_column + 4u * tx;
-    store_quad(row, column, c0l); store_quad(row, column + 32u, c0r);
-    store_quad(row + 1u, column, c1l); store_quad(row + 1u, column + 32u, c1r);
-    store_quad(row + 2u, column, c2l); store_quad(row + 2u, column + 32u, c2r);
-    store_quad(row + 3u, column, c3l); store_quad(row + 3u, column + 32u, c3r);
-    store_quad(row + 32u, column, c4l); store_quad(row + 32u, column + 32u, c4r);
-    store_quad(row + 33u, column, c5l); store_quad(row + 33u, column + 32u, c5r);
-    store_quad(row + 34u, column, c6l); store_quad(row + 34u, column + 32u, c6r);
-    store_quad(row + 35u, column, c7l); store_quad(row + 35u, column + 32u, c7r);
+    let at = 4u * ty * QUADS + tx;
+    workgroupBarrier();
+    tile[at] = c0l; tile[at + 8u] = c0r;
+    tile[at + QUADS] = c1l; tile[at + QUADS + 8u] = c1r;
+    tile[at + 2u * QUADS] = c2l; tile[at + 2u * QUADS + 8u] = c2r;
+    tile[at + 3u * QUADS] = c3l; tile[at + 3u * QUADS + 8u] = c3r;
+    workgroupBarrier();
+    store_half(first_row, first_column, lane);
+    workgroupBarrier();
+    tile[at] = c4l; tile[at + 8u] = c4r;
+    tile[at + QUADS] = c5l; tile[at + QUADS + 8u] = c5r;
+    tile[at + 2u * QUADS] = c6l; tile[at + 2u * QUADS + 8u] = c6r;
+    tile[at + 3u * QUADS] = c7l; tile[at + 3u * QUADS + 8u] = c7r;
+    workgroupBarrier();
+    store_half(first_row + 32u, first_column, lane);
 }

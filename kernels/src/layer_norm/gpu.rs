@@ -1,9 +1,9 @@
 //! Layer norm on a GPU.
 
-use crate::gpu::{Kernel, PORTABLE, params};
+use crate::gpu::{Kernel, Needs, PORTABLE, params};
 
 /// All kernels of this op.
-pub const KERNELS: &[&Kernel] = &[&LAYER_NORM];
+pub const KERNELS: &[&Kernel] = &[&LAYER_NORM, &SUBGROUPS];
 
 /// Layer norm, a workgroup a row; operands: rows, gamma, beta.
 pub const LAYER_NORM: Kernel = Kernel {
@@ -14,6 +14,14 @@ pub const LAYER_NORM: Kernel = Kernel {
     threads: 64,
     needs: PORTABLE,
     variants: &[],
+};
+
+/// The same with sums by subgroups: two barriers a sum instead of eight.
+pub const SUBGROUPS: Kernel = Kernel {
+    name: "layer_norm_subgroups",
+    source: include_str!("subgroups.wgsl"),
+    needs: Needs { subgroups: true, ..PORTABLE },
+    ..LAYER_NORM
 };
 
 params! {

@@ -1,11 +1,11 @@
 //! The matrix product on a GPU.
 
 use super::Activation;
-use crate::gpu::{Constant, Kernel, PORTABLE, params};
+use crate::gpu::{Constant, Kernel, Needs, PORTABLE, params};
 use half::f16;
 
 /// All kernels of this op.
-pub const KERNELS: &[&Kernel] = &[&TILED];
+pub const KERNELS: &[&Kernel] = &[&TILED, &HALVE, &MATRICES];
 
 /// Any product; operands: left operand, weight, bias, residual (whatever is bound for the last two is not read where the
 /// flags do not say so). Constants: `HALF`, `ACTIVATION`, `DOUBLED`.
@@ -25,6 +25,90 @@ pub const TILED: Kernel = Kernel {
         &[("DOUBLED", 1), ("ACTIVATION", 2), ("HALF", 1)],
     ],
 };
+
+/// Activations in f16 for [`MATRICES`].
+pub const HALVE: Kernel = Kernel {
+    name: "matmul_halve",
+    source: include_str!("halve.wgsl"),
+    inputs: 1,
+    params: HalveParams::LAYOUT,
+    threads: 64,
+    needs: PORTABLE,
+    variants: &[],
+};
+
+/// A product on matrix units; operands as [`TILED`]'s, but the first two in f16 and padded. Constants: `SIDE`, `LANES`,
+/// `EACH`, `ACTIVATION`.
+pub const MATRICES: Kernel = Kernel {
+    name: "matmul_matrices",
+    source: include_str!("matrices.wgsl"),
+    inputs: 4,
+    params: MatricesParams::LAYOUT,
+    threads: 128,
+    needs: Needs { f16: true, matrices: true, ..PORTABLE },
+    variants: &[
+        &[("SIDE", 16)],
+        &[("SIDE", 16), ("EACH", 2), ("ACTIVATION", 1)],
+        &[("SIDE", 8), ("LANES", 8), ("EACH", 2), ("ACTIVATION", 2)],
+    ],
+};
+
+params! {
+    /// Parameters of [`HALVE`].
+    pub struct HalveParams {
+        /// Words of the result.
+        pub words: u32,
+        /// Rows of the operand.
+        pub m: u32,
+        /// Values of a row.
+        pub k: u32,
+        /// Where the operand begins.
+        pub a_at: u32,
+        /// Words of a row of the result.
+        pub stride: u32,
+        /// Keeps the size a multiple of 16 bytes.
+        pub unused: [u32; 3],
+    }
+}
+
+params! {
+    /// Parameters of [`MATRICES`].
+    pub struct MatricesParams {
+        /// Rows.
+        pub m: u32,
+        /// Columns.
+        pub n: u32,
+        /// Terms of a sum, padded to whole matrices.
+        pub k: u32,
+        /// f16 values between rows of the weight.
+        pub w_stride: u32,
+        /// f16 values between rows of the left operand.
+        pub a_stride: u32,
+        /// Keeps what follows where [`Params`] has it.
+        pub unused_a: u32,
+        /// Where the bias begins.
+        pub bias_at: u32,
+        /// Where the residual begins.
+        pub residual_at: u32,
+        /// [`BIAS`], [`RESIDUAL`].
+        pub flags: u32,
+        /// Tiles of rows that other dispatches do.
+        pub first_tile: u32,
+        /// Keeps the size a multiple of 16 bytes.
+        pub unused_b: [u32; 2],
+    }
+}
+
+/// f16 rows and columns are padded to multiples of this, the largest tile of [`MATRICES`].
+pub const LARGEST_TILE: usize = 128;
+/// f16 rows are padded to multiples of this many values, the largest matrix.
+pub const LARGEST_MATRIX: usize = 16;
+
+/// Rows and columns of a tile of [`MATRICES`].
+#[must_use]
+pub fn matrices_tile(side: u32, each: u32) -> usize {
+    (2 * side * each) as usize
+}
 
 /// Rows and columns of a workgroup's tile.
 pub const TILE: usize = 64;
@@ -75,19 +159,19 @@ pub fn activation(activation: Activation) -> Constant {
     ("ACTIVATION", number)
 }
 
-/// Workgroups of a product of `rows` tiles of rows.
+/// Workgroups of a product of `rows` tiles of rows, each of `tile` rows and columns.
 #[must_use]
-pub fn groups(rows: usize, n: usize) -> [u32; 3] {
-    [n.div_ceil(TILE) as u32, rows as u32, 1]
+pub fn groups(rows: usize, n: usize, tile: usize) -> [u32; 3] {
+    [n.div_ceil(tile) as u32, rows as u32, 1]
 }
 
-/// Words of a row of `k` f16 values, whole quads.
+/// Words of a row of `k` f16 values, whole matrices.
 #[must_use]
 pub fn half_stride(k: usize) -> usize {
-    2 * k.div_ceil(4)
+    k.next_multiple_of(LARGEST_MATRIX) / 2
 }
 
-/// The rows of `k` values as f16, two a word, each row padded with zeros to whole quads. Values beyond f16's range become
+/// The rows of `k` values as f16, two a word, padded with zeros to whole tiles and matrices. Values beyond f16's range become
 /// infinite.
 #[must_use]
 pub fn half_rows(k: usize, values: &[f32]) -> Vec<u32> {
@@ -96,6 +180,8 @@ pub fn half_rows(k: usize, values: &[f32]) -> Vec<u32> {
         let bits = |i: usize| row.get(i).map_or(0, |&v| u32::from(f16::from_f32(v).to_bits()));
         words.extend((0..half_stride(k)).map(|word| bits(2 * word) | bits(2 * word + 1) << 16));
     }
+    let rows = values.len() / k.max(1);
+    words.resize(rows.next_multiple_of(LARGEST_TILE) * half_stride(k), 0);
     words
 }
 
@@ -104,9 +190,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn half_rows_are_padded_to_quads() {
+    fn half_rows_are_padded_to_whole_tiles_and_matrices() {
         let one = 0x3c00;
-        assert_eq!(half_rows(1, &[1.0, 1.0]), [one, 0, one, 0]);
-        assert_eq!(half_rows(5, &[1.0; 5]), [one << 16 | one, one << 16 | one, one, 0]);
+        let words = half_rows(3, &[1.0; 6]);
+        assert_eq!(words.len(), LARGEST_TILE * 8);
+        assert_eq!(words[..10], [one << 16 | one, one, 0, 0, 0, 0, 0, 0, one << 16 | one, one]);
+        assert_eq!(words[10..].iter().max(), Some(&0));
     }
 }

@@ -4,6 +4,7 @@ pub(crate) mod attention;
 pub(crate) mod copy;
 pub(crate) mod elementwise;
 pub(crate) mod maps;
+pub(crate) mod matrices;
 pub(crate) mod products;
 pub(crate) mod rows;
 

@@ -40,7 +40,10 @@ pub(crate) fn matmul_transposed(gpu: &Gpu, a: &Tensor, b: &Tensor) -> Result<Ten
         Params { m: m as u32, n: n as u32, k: k as u32, w_stride: k as u32, a_at, w_at, ..Params::default() };
     let output = gpu.buffer(m * n)?;
     let inputs = [Some(left), Some(right), None, None];
-    tiles(gpu, &TILED, &[], &inputs, &output, [m, n, k], |first_tile| Params { first_tile, ..params })?;
+    tiles(gpu, (&TILED, TILE), &[], &inputs, &output, [m, n, k], |first_tile| Params {
+        first_tile,
+        ..params
+    })?;
     Ok(Tensor::from_gpu(a.device(), &[m, n], output))
 }
 
@@ -71,6 +74,22 @@ pub(crate) fn conv_transpose(
     Ok(Tensor::from_gpu(x.device(), &out_shape, output))
 }
 
+/// Operands of a product on the GPU, and where each begins.
+#[derive(Clone, Copy)]
+pub(super) struct Operands<'a> {
+    pub left: (&'a Buffer, u32),
+    pub bias: Option<(&'a Buffer, u32)>,
+    pub residual: Option<(&'a Buffer, u32)>,
+}
+
+impl Operands<'_> {
+    /// Which there are, as the kernels read it.
+    pub fn flags(&self) -> u32 {
+        let flag = |there: bool, flag: u32| if there { flag } else { 0 };
+        flag(self.bias.is_some(), BIAS) | flag(self.residual.is_some(), RESIDUAL)
+    }
+}
+
 fn product(
     gpu: &Gpu,
     params: Params,
@@ -84,19 +103,36 @@ fn product(
     let residual = after.residual.map(Tensor::contiguous).transpose()?;
     let bias = bias.as_ref().map(|t| t.on_gpu("linear")).transpose()?;
     let residual = residual.as_ref().map(|t| t.on_gpu("linear")).transpose()?;
-    let flag = |there: bool, flag: u32| if there { flag } else { 0 };
+    let operands = Operands { left: (left, params.a_at), bias, residual };
+    let sizes = [params.m, params.n, params.k].map(|n| n as usize);
+    if w.half
+        && !doubled
+        && let Some(units) = gpu.matrix_units().filter(|units| units.suit(sizes[0], sizes[1], sizes[2]))
+    {
+        return super::matrices::product(
+            gpu,
+            units,
+            &operands,
+            w,
+            activation(after.activation),
+            sizes,
+            output,
+        );
+    }
     let params = Params {
         w_stride: w.stride as u32,
         bias_at: bias.map_or(0, |(_, at)| at),
         residual_at: residual.map_or(0, |(_, at)| at),
-        flags: flag(bias.is_some(), BIAS) | flag(residual.is_some(), RESIDUAL),
+        flags: operands.flags(),
         ..params
     };
     let constants =
         [("HALF", u32::from(w.half)), activation(after.activation), ("DOUBLED", u32::from(doubled))];
     let inputs = [Some(left), Some(&w.buffer), bias.map(|(b, _)| b), residual.map(|(b, _)| b)];
-    let sizes = [params.m, params.n, params.k].map(|n| n as usize);
-    tiles(gpu, &TILED, &constants, &inputs, output, sizes, |first_tile| Params { first_tile, ..params })
+    tiles(gpu, (&TILED, TILE), &constants, &inputs, output, sizes, |first_tile| Params {
+        first_tile,
+        ..params
+    })
 }
 
 /// `activation(conv(x, w) + bias)`.
@@ -129,26 +165,25 @@ pub(crate) fn conv(
     let inputs = [Some(map), Some(&w.buffer), bias.map(|(b, _)| b)];
     let output = gpu.buffer(out_shape.iter().product())?;
     let sizes = [params.m, params.n, params.k].map(|n| n as usize);
-    tiles(gpu, &conv::gpu::TILED, &constants, &inputs, &output, sizes, |first_tile| conv::gpu::Params {
-        first_tile,
-        ..params
+    tiles(gpu, (&conv::gpu::TILED, TILE), &constants, &inputs, &output, sizes, |first_tile| {
+        conv::gpu::Params { first_tile, ..params }
     })?;
     Ok(Tensor::from_gpu(x.device(), &out_shape, output))
 }
 
 /// Dispatches a product of `[m, n, k]` in bands of rows, each of bounded work. `params` is given the number of tiles of rows
 /// before a band.
-fn tiles<P: bytemuck::Pod>(
+pub(super) fn tiles<P: bytemuck::Pod>(
     gpu: &Gpu,
-    kernel: &'static Kernel,
+    (kernel, tile): (&'static Kernel, usize),
     constants: &[Constant],
     inputs: &[Option<&Buffer>],
     output: &Buffer,
     [m, n, k]: [usize; 3],
     params: impl Fn(u32) -> P,
 ) -> Result<()> {
-    let rows = m.div_ceil(TILE);
-    let work_of_row = 2 * (TILE * n) as u64 * k as u64;
+    let rows = m.div_ceil(tile);
+    let work_of_row = 2 * (tile * n) as u64 * k as u64;
     let band = (MOST_WORK / work_of_row.max(1)).clamp(1, 65_535) as usize;
     for first in (0..rows).step_by(band) {
         let count = band.min(rows - first);
@@ -158,7 +193,7 @@ fn tiles<P: bytemuck::Pod>(
             params: bytemuck::bytes_of(&params(first as u32)),
             inputs,
             output,
-            groups: groups(count, n),
+            groups: groups(count, n, tile),
             work: work_of_row * count as u64,
         })?;
     }

@@ -5,6 +5,9 @@ use crate::{Result, Tensor};
 use sam3i_kernels::gpu::{Kernel, line};
 use sam3i_kernels::{embedding, layer_norm, mean_rows, sine, softmax};
 
+/// Set (to anything) to run the portable form of kernels that have another one for subgroups.
+pub(crate) const PORTABLE_VARIABLE: &str = "SAM3I_GPU_PORTABLE";
+
 /// A kernel with a workgroup a row.
 fn row_by_row(
     gpu: &Gpu,
@@ -55,7 +58,10 @@ pub(crate) fn layer_norm(gpu: &Gpu, x: &Tensor, gamma: &Tensor, beta: &Tensor, e
         unused: [0; 2],
     };
     let params = bytemuck::bytes_of(&params);
-    row_by_row(gpu, &layer_norm::gpu::LAYER_NORM, params, &[input, gammas, betas], &x, rows)
+    let subgroups =
+        gpu.fits(&layer_norm::gpu::SUBGROUPS, &[]) && std::env::var_os(PORTABLE_VARIABLE).is_none();
+    let kernel = if subgroups { &layer_norm::gpu::SUBGROUPS } else { &layer_norm::gpu::LAYER_NORM };
+    row_by_row(gpu, kernel, params, &[input, gammas, betas], &x, rows)
 }
 
 /// Rows of a table.
