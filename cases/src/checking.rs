@@ -4,7 +4,7 @@ use crate::compare::{Difference, Offender, Tolerance};
 use crate::{Bf16Case, Case, F16Case, form};
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
-use sam3i_engine::{DType, Device};
+use sam3i_engine::{DType, Device, Error};
 use std::cell::RefCell;
 
 /// Milliseconds spent on making a failing case small.
@@ -35,7 +35,7 @@ pub struct Checked {
 /// A case that failed.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// Its operands and parameters.
+    /// Its operands and parameters; empty where it is not the case's fault.
     pub case: String,
     /// What is wrong.
     pub problem: String,
@@ -76,13 +76,24 @@ fn check_within<C: Case>(
     let result = runner(plan).run(&cases, |case| {
         let run = || compare(&case, device, tolerance(&case));
         // WGSL promises nothing for values that are no ordinary numbers.
-        let difference = if is_gpu(device) { form::tamely(run) } else { run() };
-        note(&mut checked.borrow_mut(), difference.map_err(TestCaseError::fail)?);
-        Ok(())
+        let result = if is_gpu(device) { form::tamely(run) } else { run() };
+        let mut checked = checked.borrow_mut();
+        match result {
+            _ if checked.failure.is_some() => Ok(()),
+            Ok(difference) => {
+                note(&mut checked, difference);
+                Ok(())
+            }
+            Err(Problem::Wrong(problem)) => Err(TestCaseError::fail(problem)),
+            Err(Problem::Broken(problem)) => {
+                checked.failure = Some(Failure { case: String::new(), problem });
+                Ok(())
+            }
+        }
     });
     let mut checked = checked.into_inner();
     checked.failure = match result {
-        Ok(()) => None,
+        Ok(()) => checked.failure,
         Err(TestError::Fail(problem, case)) => {
             Some(Failure { case: folded(&format!("{case:?}")), problem: problem.message().to_owned() })
         }
@@ -121,28 +132,45 @@ fn runner(plan: Plan) -> TestRunner {
     let config = Config {
         cases: plan.cases,
         failure_persistence: None,
-        max_shrink_iters: u32::MAX,
+        max_shrink_iters: 1_000_000,
         max_shrink_time: SHRINKING,
         ..Config::default()
     };
     TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed))
 }
 
+/// What is wrong.
+enum Problem {
+    /// The result of a case.
+    Wrong(String),
+    /// The device, whatever the case: a kernel that does not compile.
+    Broken(String),
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Gpu { .. } | Error::GpuLost { .. } => Self::Broken(error.to_string()),
+            _ => Self::Wrong(error.to_string()),
+        }
+    }
+}
+
 /// The difference of a case on a device from the reference, or what is wrong with it.
-fn compare<C: Case>(case: &C, device: &Device, tolerance: Tolerance) -> Result<Difference, String> {
-    let expected =
-        case.run(&Device::reference()).map_err(|error| format!("the reference refuses: {error}"))?;
-    let actual = case.run(device).map_err(|error| error.to_string())?;
-    let difference =
-        Difference::of_tensors(&actual, &expected, tolerance).map_err(|error| error.to_string())?;
+fn compare<C: Case>(case: &C, device: &Device, tolerance: Tolerance) -> Result<Difference, Problem> {
+    let expected = case
+        .run(&Device::reference())
+        .map_err(|error| Problem::Wrong(format!("the reference refuses: {error}")))?;
+    let actual = case.run(device)?;
+    let difference = Difference::of_tensors(&actual, &expected, tolerance)?;
     let Some(Offender { index, actual: x, expected: y }) = difference.first else { return Ok(difference) };
     let Tolerance { absolute, relative } = tolerance;
-    Err(format!(
+    Err(Problem::Wrong(format!(
         "element {index} of {:?} is {x:e}, not {y:e}: off by {:.1e}, allowed {:.1e}",
         actual.shape(),
         (x - y).abs(),
         absolute + relative * y.abs()
-    ))
+    )))
 }
 
 #[cfg(test)]

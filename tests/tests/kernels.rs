@@ -77,7 +77,7 @@ fn what_there_is_not_is_said() {
     for (line, words) in [
         (&["kernels", "check", "softmix"][..], "there is no op softmix; the ops are attention"),
         (&["kernels", "check", "softmax", "--device", "tpu"], "this machine has reference, cpu-portable"),
-        (&["kernels", "bench", "softmax", "--seconds", "-1"], "--seconds"),
+        (&["kernels", "bench", "softmax", "--seconds=-1"], "give 0 to 3600"),
         (&["kernels", "check", "softmax", "--override", "softmax"], "KERNEL=FILE.wgsl"),
         (&["kernels", "check", "softmax", "--override", "softmax=none.wgsl"], "none.wgsl"),
         (&["kernels", "check", "softmax", "--watch"], "--override"),
@@ -106,7 +106,7 @@ fn a_text_of_the_users_takes_a_kernels_place() {
     assert_eq!(same.code, 0, "{}", same.stderr);
     assert!(same.stdout.contains("softmax         gpu "), "{}", same.stdout);
 
-    let wrong = check(&ours.replace("exp(", "exp(0.5 * "));
+    let wrong = check(&ours.replace("exp_f32(x[", "exp_f32(0.5 * x["));
     assert_eq!(wrong.code, 2, "{}", wrong.stdout);
     assert!(wrong.stdout.contains("FAILED"), "{}", wrong.stdout);
     assert!(wrong.stderr.contains("the smallest failing case: Softmax"), "{}", wrong.stderr);

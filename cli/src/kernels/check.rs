@@ -97,8 +97,10 @@ impl<'a> Line<'a> {
         };
         let result = if self.ok { "ok" } else { "FAILED" };
         print(&format!("{op:<15} {variant:<13} {cases:>6} {largest_error:>12.1e}  {share:<13} {result}\n"))?;
-        if let (Some(problem), Some(case)) = (&self.problem, &self.failing_case) {
-            error(&format!("{op} on {variant}: {problem}\n  the smallest failing case: {case}"));
+        if let Some(problem) = &self.problem {
+            let case = self.failing_case.as_deref().filter(|case| !case.is_empty());
+            let case = case.map_or_else(String::new, |case| format!("\n  the smallest failing case: {case}"));
+            error(&format!("{op} on {variant}: {problem}{case}"));
         }
         Ok(())
     }
