@@ -1,13 +1,16 @@
 //! The command line: its verbs.
 
-use crate::{bench, completions, convert, devices, eval, inspect, merge, predict, segment, synth};
+use crate::{
+    bench, completions, convert, devices, eval, import, inspect, kernels, man, merge, predict, segment,
+    synth, verify,
+};
 use clap::{Parser, Subcommand};
 
 /// What `sam3i --help` ends with.
 const EXAMPLES: &str = "\
 Examples:
   sam3i segment photo.jpg -p \"the mug left of the laptop\" --model sam3i.safetensors
-  sam3i segment photos/*.jpg -p \"every empty chair\" --json > found.jsonl
+  sam3i segment photos -p \"every empty chair\" --json > found.jsonl
   sam3i convert checkpoint.pt -o sam3i.safetensors --dtype bf16
   sam3i synth --config CONFIG.json -o dry-run
 
@@ -35,6 +38,8 @@ pub enum Command {
     Merge(merge::Args),
     /// Measure a prediction file: gIoU, cIoU, P@0.5, AP
     Eval(eval::Args),
+    /// Turn a benchmark's files into an annotation file for predict and eval
+    Import(import::Args),
     /// Convert a checkpoint to one self-describing .safetensors file
     Convert(convert::Args),
     /// Say what a weight file is and what it has and lacks
@@ -43,8 +48,14 @@ pub enum Command {
     Synth(synth::Args),
     /// Time the stages of a model
     Bench(bench::Args),
+    /// Hold every op of one real pass against the reference
+    Verify(verify::Args),
+    /// List, check and time the kernels
+    Kernels(kernels::Args),
     /// List what can compute on this machine
     Devices(devices::Args),
     /// Print a script that completes commands in a shell
     Completions(completions::Args),
+    /// Print the manual, or write a page for each verb
+    Man(man::Args),
 }

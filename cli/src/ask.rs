@@ -12,8 +12,9 @@ use crate::report::{
 use crate::stop;
 use anyhow::{Context, Result, ensure};
 use sam3i::tiling::{Tile, merge};
-use sam3i::{ImageView, Model, Picture, ResizeMode, SegmentOptions, Segmentation, Tiling};
-use std::cell::{Cell, RefCell};
+use sam3i::{ImageView, Model, Picture, ResizeMode, SegmentOptions, Segmentation, Tiling, suppress};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The options about large pictures.
@@ -72,14 +73,16 @@ impl TileArgs {
 
 /// A model and how it is asked.
 pub struct Asker {
-    pub model: RefCell<Model>,
+    pub model: Mutex<Arc<Model>>,
     /// Whether the GPU was lost, and started anew, before.
-    pub restarted: Cell<bool>,
+    pub restarted: AtomicBool,
     pub device: String,
     pub dtype: String,
     pub resize: ResizeMode,
     pub options: SegmentOptions,
     pub tiling: Option<Tiling>,
+    /// The largest IoU that two instances of a picture may have.
+    pub nms: Option<f64>,
 }
 
 /// Time spent on looking at pictures.
@@ -90,6 +93,11 @@ struct Looked {
 }
 
 impl Asker {
+    /// The model as it is now.
+    pub fn model(&self) -> Arc<Model> {
+        self.model.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Asks everything of a picture; nothing if Ctrl-C was pressed. `load` and `reading` are how long it took to get here.
     ///
     /// # Errors
@@ -109,6 +117,9 @@ impl Asker {
             Some(tiles) => self.look_at_tiles(tiles, &view, queries, &mut looked)?,
         };
         let Some(mut answers) = answers else { return Ok(None) };
+        if let Some(most) = self.nms {
+            suppress(&mut answers, most)?;
+        }
         let total = |stage: fn(&Segmentation) -> Duration| milliseconds(answers.iter().map(stage).sum());
         let timings_ms = Timings {
             load: milliseconds(load),
@@ -129,7 +140,7 @@ impl Asker {
                 height: size[1],
                 tiles: tiled,
             },
-            model: ModelReport::new(&self.model.borrow()),
+            model: ModelReport::new(&self.model()),
             device: self.device.clone(),
             dtype: self.dtype.clone(),
             timings_ms,
@@ -147,10 +158,10 @@ impl Asker {
         looked: &mut Looked,
     ) -> Result<Option<Vec<Segmentation>>> {
         match self.look_once(view, queries, options, looked) {
-            Err(error) if is_gpu_lost(&error) && !self.restarted.replace(true) => {
+            Err(error) if is_gpu_lost(&error) && !self.restarted.swap(true, Ordering::SeqCst) => {
                 tracing::warn!("{error:#}; trying once more");
-                let model = self.model.borrow().restarted()?;
-                self.model.replace(model);
+                let model = Arc::new(self.model().restarted()?);
+                *self.model.lock().unwrap_or_else(PoisonError::into_inner) = model;
                 self.look_once(view, queries, options, looked)
             }
             answered => answered,
@@ -164,7 +175,7 @@ impl Asker {
         options: &SegmentOptions,
         looked: &mut Looked,
     ) -> Result<Option<Vec<Segmentation>>> {
-        let model = self.model.borrow();
+        let model = self.model();
         let embedding = model.encode_image(view, self.resize)?;
         looked.preprocess += embedding.preprocess_time();
         looked.encode += embedding.encode_time();

@@ -1,5 +1,6 @@
 //! A run over many pictures, in three stages at a time: while the model looks at a picture, a thread reads the next one and
-//! another writes the results of the one before. So at most four pictures are in memory.
+//! another writes the results of the one before, in the order of the pictures. So at most four pictures are in memory, and
+//! two more for each further worker.
 
 use crate::ahead::Ahead;
 use crate::files::{Answered, Files, Layout};
@@ -14,6 +15,7 @@ use crate::terminal::{self, Messages};
 use anyhow::Result;
 use sam3i::picture::DecodeOptions;
 use sam3i::{MaskLogits, Picture};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -47,6 +49,8 @@ pub enum End {
     Finished(Box<Report>),
     /// Nothing was asked of it.
     Unasked,
+    /// The run ends before it was answered. It is told all the same: others wait for their turn behind it.
+    GivenUp,
     Failed(anyhow::Error),
 }
 
@@ -136,21 +140,43 @@ impl Tally {
 }
 
 impl Writer<'_> {
-    /// Writes on a thread of its own what `make` gives it; returns when both are done.
+    /// Writes on a thread of its own what `make` gives it with the pictures' places, in their order; returns when both are
+    /// done. `make` gets two permits a worker, one for each picture that is taken; they come back when it is written.
     ///
     /// # Errors
     /// Those of `make`, which end the batch.
-    pub fn run<R>(&mut self, make: impl FnOnce(&SyncSender<Done>) -> Result<R>) -> Result<R> {
-        let (give, take): (SyncSender<Done>, Receiver<Done>) = sync_channel(0);
+    pub fn run<R>(
+        &mut self,
+        workers: usize,
+        make: impl FnOnce(&SyncSender<(usize, Done)>, Receiver<()>) -> Result<R>,
+    ) -> Result<R> {
+        let (give, take) = sync_channel(0);
+        let (permit, permits) = sync_channel(2 * workers);
         thread::scope(|scope| {
-            scope.spawn(|| take.into_iter().for_each(|done| self.write(done)));
-            let made = make(&give);
+            (0..2 * workers).for_each(|_| permit.send(()).expect("there is room, and the other end is here"));
+            scope.spawn(|| self.write_in_order(take, permit));
+            let made = make(&give, permits);
             drop(give); // the writer ends when it has written what it was given
             made
         })
     }
 
+    fn write_in_order(&mut self, take: Receiver<(usize, Done)>, permit: SyncSender<()>) {
+        let (mut waiting, mut next) = (BTreeMap::new(), 0_usize);
+        for (place, done) in take {
+            waiting.insert(place, done);
+            while let Some(done) = waiting.remove(&next) {
+                self.write(done);
+                next += 1;
+                let _ = permit.try_send(()); // nobody takes it when there are no more pictures
+            }
+        }
+    }
+
     fn write(&mut self, Done { input, end }: Done) {
+        if matches!(end, End::GivenUp) {
+            return;
+        }
         let skipped = matches!(end, End::Finished(_) | End::Unasked);
         match self.write_one(&input, end) {
             Ok(found) => self.tally.found += found,
@@ -163,6 +189,7 @@ impl Writer<'_> {
     fn write_one(&mut self, input: &Input, end: End) -> Result<usize> {
         let report = match end {
             End::Failed(error) => return Err(error),
+            End::GivenUp => return Ok(0),
             End::Unasked => {
                 self.messages.say(&format!("{}: nothing is asked of it", input.title()));
                 return Ok(0);

@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 
 /// Masks made for each prompt: as many as a picture with a few answers has, whatever the weights say.
 const MASKS: usize = 5;
+/// The stages, in their order.
+const STAGES: [Stage; 4] = [Stage::Image, Stage::Text, Stage::Grounding, Stage::Masks];
 /// Size of the picture that is used when none is named.
 const PICTURE: [usize; 2] = [640, 480];
 
@@ -73,6 +75,8 @@ struct Report {
 struct StageLine {
     stage: String,
     ms: f64,
+    /// Processor time of its ops, all threads together; `None` where there are none.
+    processor_ms: Option<f64>,
     gflops: Option<f64>,
 }
 
@@ -81,6 +85,15 @@ struct StageLine {
 struct Memory {
     tensors_peak_bytes: usize,
     process_peak_bytes: Option<u64>,
+    /// The most tensors and weights that were there at a time of the stage.
+    stages: Vec<StageMemory>,
+}
+
+/// Most memory of a stage.
+#[derive(Serialize)]
+struct StageMemory {
+    stage: Stage,
+    tensors_peak_bytes: usize,
 }
 
 /// A directory that goes with the value, synthetic weights and all.
@@ -133,6 +146,8 @@ struct Sample {
     stage: String,
     time: Duration,
     flops: u64,
+    /// Of the stage's ops, all threads together.
+    processor_time: Duration,
 }
 
 struct Bench<'a> {
@@ -145,10 +160,15 @@ impl Bench<'_> {
     fn run(&self, checkpoint: Checkpoint) -> Result<Report> {
         let start = Instant::now();
         let model = Model::from_checkpoint(checkpoint, &self.chosen.device)?;
-        let mut samples = vec![Sample { stage: "load".to_owned(), time: start.elapsed(), flops: 0 }];
+        let mut samples = vec![Sample {
+            stage: "load".to_owned(),
+            time: start.elapsed(),
+            flops: 0,
+            processor_time: Duration::ZERO,
+        }];
         let warm_up = self.round(&model, 0, &Arc::default())?;
         samples.extend(first_sentences(&warm_up));
-        let ops = Arc::new(Profile::default());
+        let ops = Arc::new(Profile::of(&self.chosen.device));
         for run in 1..=self.args.runs {
             samples.extend(self.round(&model, run, &ops)?);
         }
@@ -166,16 +186,24 @@ impl Bench<'_> {
             memory: Memory {
                 tensors_peak_bytes: self.chosen.device.memory().peak,
                 process_peak_bytes: process_peak(),
+                stages: STAGES
+                    .map(|stage| StageMemory { stage, tensors_peak_bytes: ops.peak_bytes(stage) })
+                    .into(),
             },
         })
     }
 
     /// The picture once, then a sentence at each of the levels that no run asked before, so that no text features are kept.
     fn round(&self, model: &Model, run: u32, ops: &Arc<Profile>) -> Result<Vec<Sample>> {
-        let mut watch = Watch { ops: ops.clone(), before: [0; 4] };
+        let mut watch = Watch { ops: ops.clone(), before: [(0, Duration::ZERO); 4] };
         let embedding = watch.see(|| model.encode_image(&self.picture.view(), ResizeMode::Exact8))?;
         let mut samples = vec![
-            Sample { stage: "preprocess".to_owned(), time: embedding.preprocess_time(), flops: 0 },
+            Sample {
+                stage: "preprocess".to_owned(),
+                time: embedding.preprocess_time(),
+                flops: 0,
+                processor_time: Duration::ZERO,
+            },
             watch.sample("image".to_owned(), embedding.encode_time(), Stage::Image),
         ];
         let options = SegmentOptions::default().threshold(0.0).top_k(MASKS);
@@ -199,26 +227,32 @@ impl Bench<'_> {
 /// Counts the operations of each stage since it was last asked.
 struct Watch {
     ops: Arc<Profile>,
-    before: [u64; 4],
+    before: [(u64, Duration); 4],
 }
 
 impl Watch {
     /// Runs `f` and sees what it does.
     fn see<R>(&mut self, f: impl FnOnce() -> R) -> R {
-        self.before = [Stage::Image, Stage::Text, Stage::Grounding, Stage::Masks].map(|s| self.ops.flops(s));
+        self.before = STAGES.map(|s| self.ops.work(s));
         trace::observe(self.ops.clone(), f)
     }
 
     fn sample(&self, stage: String, time: Duration, of: Stage) -> Sample {
-        Sample { stage, time, flops: self.ops.flops(of) - self.before[of as usize] }
+        let ((flops, spent), (flops_before, spent_before)) = (self.ops.work(of), self.before[of as usize]);
+        Sample { stage, time, flops: flops - flops_before, processor_time: spent - spent_before }
     }
 }
 
 /// The text stages of the run that is not counted: the first sentence of a level reads that level's weights.
 fn first_sentences(warm_up: &[Sample]) -> Vec<Sample> {
     let text = warm_up.iter().filter(|sample| sample.stage.starts_with("text "));
-    text.map(|sample| Sample { stage: format!("first {}", sample.stage), time: sample.time, flops: 0 })
-        .collect()
+    text.map(|sample| Sample {
+        stage: format!("first {}", sample.stage),
+        time: sample.time,
+        flops: 0,
+        processor_time: Duration::ZERO,
+    })
+    .collect()
 }
 
 /// One line a stage, in the order of their first samples.
@@ -234,10 +268,19 @@ fn medians(samples: &[Sample]) -> Vec<StageLine> {
         lines.push(StageLine {
             stage: stage.clone(),
             ms: milliseconds(median),
+            processor_ms: median_of(samples, stage),
             gflops: rate(*flops, median),
         });
     }
     lines
+}
+
+/// The median processor time of a stage, in milliseconds; `None` if its ops took none.
+fn median_of(samples: &[Sample], stage: &str) -> Option<f64> {
+    let mut times: Vec<_> = samples.iter().filter(|s| s.stage == stage).map(|s| s.processor_time).collect();
+    times.sort();
+    let median = times[times.len() / 2];
+    (!median.is_zero()).then(|| milliseconds(median))
 }
 
 /// The most memory this process ever had, where the system tells.
@@ -257,20 +300,24 @@ impl Report {
             "picture {width} x {height}, {} masks a prompt, median of {} runs",
             self.masks_per_prompt, self.runs
         )?;
-        writeln!(text, "\n{:<20} {:>11} {:>10}", "stage", "ms", "GFLOP/s")?;
-        for StageLine { stage, ms, gflops } in &self.stages {
+        writeln!(text, "\n{:<20} {:>11} {:>11} {:>10}", "stage", "ms", "cpu ms", "GFLOP/s")?;
+        for StageLine { stage, ms, processor_ms, gflops } in &self.stages {
+            let processor_ms = processor_ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.3}"));
             let gflops = gflops.map_or_else(|| "-".to_owned(), |gflops| format!("{gflops:.1}"));
-            writeln!(text, "{stage:<20} {ms:>11.3} {gflops:>10}")?;
+            writeln!(text, "{stage:<20} {ms:>11.3} {processor_ms:>11} {gflops:>10}")?;
         }
         writeln!(
             text,
             "(`first`: of a sentence that has to read the text encoder's or the level's weights)"
         )?;
-        let Memory { tensors_peak_bytes, process_peak_bytes } = self.memory;
+        let Memory { tensors_peak_bytes, process_peak_bytes, stages } = &self.memory;
         let mebibytes = |bytes: u64| grouped(bytes >> 20);
-        let tensors = mebibytes(u64::try_from(tensors_peak_bytes).context("a size")?);
+        let tensors = mebibytes(u64::try_from(*tensors_peak_bytes).context("a size")?);
         let process = process_peak_bytes.map(|bytes| format!(", {} MiB of the process", mebibytes(bytes)));
         writeln!(text, "\npeak memory: {tensors} MiB of tensors{}", process.unwrap_or_default())?;
+        for StageMemory { stage, tensors_peak_bytes } in stages {
+            writeln!(text, "  {stage:<10} {:>6} MiB", mebibytes(*tensors_peak_bytes as u64))?;
+        }
         writeln!(text, "\nops of one run:\n{}", table(&self.ops).trim_end())?;
         Ok(text)
     }
@@ -282,10 +329,15 @@ mod tests {
 
     #[test]
     fn stages_keep_their_order_and_take_the_median() {
-        let sample =
-            |stage: &str, ms| Sample { stage: stage.to_owned(), time: Duration::from_millis(ms), flops: 0 };
+        let sample = |stage: &str, ms| Sample {
+            stage: stage.to_owned(),
+            time: Duration::from_millis(ms),
+            flops: 0,
+            processor_time: Duration::ZERO,
+        };
         let lines = medians(&[sample("b", 9), sample("a", 1), sample("b", 2), sample("b", 3)]);
-        let line = |stage: &str, ms| StageLine { stage: stage.to_owned(), ms, gflops: None };
+        let line =
+            |stage: &str, ms| StageLine { stage: stage.to_owned(), ms, processor_ms: None, gflops: None };
         assert_eq!(lines, [line("b", 3.0), line("a", 1.0)]);
     }
 }

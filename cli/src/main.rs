@@ -15,9 +15,13 @@ mod devices;
 mod eval;
 mod export;
 mod files;
+mod hub;
+mod import;
 mod inputs;
 mod inspect;
 mod journal;
+mod kernels;
+mod man;
 mod merge;
 mod model;
 mod outcome;
@@ -33,7 +37,9 @@ mod segment;
 mod stop;
 mod synth;
 mod terminal;
+mod verify;
 mod weight_type;
+mod workers;
 
 use args::{Cli, Command};
 use clap::Parser;
@@ -60,15 +66,19 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> anyhow::Result<Outcome> {
     let done = match command {
         Command::Segment(args) => return segment::run(args),
-        Command::Predict(args) => predict::run(args),
+        Command::Predict(args) => return predict::run(args),
         Command::Merge(args) => merge::run(args),
         Command::Eval(args) => eval::run(args),
+        Command::Import(args) => import::run(args),
         Command::Convert(args) => convert::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Synth(args) => synth::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Verify(args) => return verify::run(args),
+        Command::Kernels(args) => return kernels::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
     };
     done.map(|()| Outcome::Done)
 }

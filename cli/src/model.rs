@@ -1,5 +1,6 @@
 //! `--model`: where the model is, and what to do when there is none.
 
+use crate::hub;
 use crate::terminal::Messages;
 use anyhow::{Result, bail, ensure};
 use sam3i::{Checkpoint, Config, Level};
@@ -9,8 +10,8 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Model and device")]
 pub struct ModelArgs {
-    /// The model: a directory with config.json and model.safetensors, a .safetensors or .pt file, or nano, the small
-    /// one that is built in [default: what the environment variable SAM3I_MODEL names, else nano]
+    /// The model: a directory with config.json and model.safetensors, a .safetensors or .pt file, a name in
+    /// Hugging Face's cache such as facebook/sam3, or nano, the small one that is built in [default: what the environment variable SAM3I_MODEL names, else nano]
     #[arg(long, value_name = "PATH")]
     model: Option<PathBuf>,
 }
@@ -72,7 +73,10 @@ pub fn open(path: &Path, config: Option<Config>) -> Result<Checkpoint> {
         ensure!(config.is_none(), "--config: {NANO} brings its own sizes; leave the option out");
         return nano();
     }
-    Ok(Checkpoint::open_with(path, config)?)
+    // A file goes before what the cache has by the same name.
+    let downloaded = || hub::find(&hub::cache(|name| std::env::var_os(name))?, path);
+    let found = if path.exists() { None } else { downloaded() };
+    Ok(Checkpoint::open_with(found.as_deref().unwrap_or(path), config)?)
 }
 
 #[cfg(feature = "embedded-nano")]

@@ -5,10 +5,14 @@
 //! journal beside the output as they come, so that a killed run goes on where it stopped. Source: evaluation spec, sections 3
 //! to 5.
 
+use crate::ahead::Ahead;
 use crate::device::{Chosen, DeviceArgs};
 use crate::journal::{Journal, Settings};
 use crate::merge::write_records;
 use crate::model::{ModelArgs, missing_adapters};
+use crate::outcome::Outcome;
+use crate::progress::Progress;
+use crate::stop;
 use crate::terminal::Messages;
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
@@ -17,10 +21,8 @@ use sam3i::metrics::{Annotations, Prediction, Record, Score};
 use sam3i::picture::DecodeOptions;
 use sam3i::{Checkpoint, Device, Instance, Level, Model, Picture, Prompt, ResizeMode, SegmentOptions};
 use std::collections::{HashMap, HashSet};
-use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Instant;
 
 /// Arguments of `sam3i predict`.
 #[derive(Debug, clap::Args)]
@@ -123,7 +125,7 @@ fn fnv1a64(bytes: &[u8]) -> u64 {
 }
 
 /// Runs `sam3i predict`.
-pub fn run(args: &Args) -> Result<()> {
+pub fn run(args: &Args) -> Result<Outcome> {
     ensure!(!args.output.is_dir(), "{} is a directory; name the file to write", args.output.display());
     let (asked, annotations_hash) = read_queries(args)?;
     let messages = Messages::new(args.quiet, false);
@@ -138,10 +140,12 @@ pub fn run(args: &Args) -> Result<()> {
     if journal.len() > 0 {
         messages.say(&format!("{}: going on after {} answers", path.display(), journal.len()));
     }
-    if let Err(error) = answer_all(args, &asked, &mut journal, checkpoint, &chosen.device) {
+    stop::watch()?;
+    let ended = answer_all(args, &asked, &mut journal, checkpoint, &chosen.device, messages);
+    if ended.is_err() || stop::asked() {
         let (known, path) = (journal.len(), path.display());
         messages.warn(&format!("{known} answers are kept in {path}; the same command goes on from there"));
-        return Err(error);
+        return ended.map(|()| Outcome::Interrupted);
     }
     let answered = |query: Query| -> Result<Record> {
         let found = journal.get(query.question()).context("an answer is missing")?.clone();
@@ -149,7 +153,8 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let records: Result<Vec<Record>> = asked.into_iter().map(answered).collect();
     write_records(&args.output, records?, args.keep_top1, messages)?;
-    journal.remove()
+    journal.remove()?;
+    Ok(Outcome::Done)
 }
 
 /// The queries of the shard, whose pictures all exist, and the hash of the annotation file.
@@ -212,24 +217,30 @@ fn open_questions<'a>(asked: &'a [Query], journal: &Journal) -> Vec<(&'a str, Ve
     pictures
 }
 
-/// Answers every open question into the journal.
+/// Answers every open question into the journal, until Ctrl-C is pressed. The next picture is read meanwhile.
 fn answer_all(
     args: &Args,
     asked: &[Query],
     journal: &mut Journal,
     checkpoint: Checkpoint,
     device: &Device,
+    messages: Messages,
 ) -> Result<()> {
     let pictures = open_questions(asked, journal);
     if pictures.is_empty() {
         return Ok(()); // nothing to load a model for
     }
     let model = Model::from_checkpoint(checkpoint, device)?;
-    tell_truncated(&model, pictures.iter().flat_map(|(_, questions)| questions));
-    let progress = Progress::start(pictures.len(), args.quiet);
-    for (done, (file_name, questions)) in pictures.into_iter().enumerate() {
-        answer_picture(args, &model, &args.image_root.join(file_name), &questions, journal)?;
-        progress.show(done + 1);
+    tell_truncated(&model, pictures.iter().flat_map(|(_, questions)| questions), messages);
+    let mut progress = Progress::start(Some(pictures.len()), args.quiet);
+    let paths: Vec<PathBuf> = pictures.iter().map(|(file_name, _)| args.image_root.join(file_name)).collect();
+    let decode = DecodeOptions::default().exif(args.exif);
+    let read = move |path: PathBuf| Picture::open(&path, &decode).map(|picture| (path, picture));
+    let opened = Ahead::start(paths.into_iter().map(read));
+    for ((_, questions), opened) in pictures.into_iter().zip(opened) {
+        let (path, picture) = opened?;
+        answer_picture(args, &model, (&path, &picture), &questions, journal)?;
+        progress.step(false);
     }
     Ok(())
 }
@@ -238,14 +249,16 @@ fn answer_all(
 fn answer_picture(
     args: &Args,
     model: &Model,
-    path: &Path,
+    (path, picture): (&Path, &Picture),
     questions: &[Question<'_>],
     journal: &mut Journal,
 ) -> Result<()> {
-    let picture = Picture::open(path, &DecodeOptions::default().exif(args.exif))?;
     let image = model.encode_image(&picture.view(), args.resize.into())?;
     let options = SegmentOptions::default().threshold(args.threshold);
     for &question in questions {
+        if stop::asked() {
+            return Ok(());
+        }
         let (_, level, text) = question;
         let told = || format!("{}, {level} instruction {text:?}", path.display());
         let found = model.segment(&image, &Prompt::text(text).level(level), &options).with_context(told)?;
@@ -265,44 +278,15 @@ fn in_query_order(mut instances: Vec<Instance>) -> Vec<Prediction> {
 }
 
 /// Says how many instructions the model reads only the beginning of.
-fn tell_truncated<'a>(model: &Model, questions: impl Iterator<Item = &'a Question<'a>>) {
+fn tell_truncated<'a>(model: &Model, questions: impl Iterator<Item = &'a Question<'a>>, messages: Messages) {
     let texts: HashSet<&str> = questions.map(|&(_, _, text)| text).collect();
     let cut: Vec<&str> = texts.into_iter().filter(|text| model.tokenize(text).truncated).collect();
     if let Some(example) = cut.iter().min() {
         let most = model.config().text.ctx;
         let count = cut.len();
-        eprintln!(
-            "warning: {count} instructions are longer than {most} tokens and were cut, for instance {example:?}"
-        );
-    }
-}
-
-/// A line that counts pictures, on a terminal only.
-struct Progress {
-    all: usize,
-    start: Instant,
-    shown: bool,
-}
-
-impl Progress {
-    fn start(all: usize, quiet: bool) -> Self {
-        Self { all, start: Instant::now(), shown: !quiet && std::io::stderr().is_terminal() }
-    }
-
-    fn show(&self, done: usize) {
-        if !self.shown {
-            return;
-        }
-        let seconds = self.start.elapsed().as_secs_f64();
-        let rate = done as f64 / seconds.max(1e-9);
-        let left = (self.all - done) as f64 / rate;
-        let end = if done == self.all { "\n" } else { "" };
-        // A terminal that has gone is no reason to stop.
-        let _ = write!(
-            std::io::stderr(),
-            "\r{done} of {} pictures, {rate:.2} a second, {left:.0} s left \x1b[K{end}",
-            self.all
-        );
+        messages.warn(&format!(
+            "{count} instructions are longer than {most} tokens and were cut, for instance {example:?}"
+        ));
     }
 }
 

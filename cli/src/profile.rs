@@ -1,5 +1,6 @@
 //! Where the time goes: the trace of every op, added up by stage and op.
 
+use sam3i::engine::Device;
 use sam3i::engine::trace::{Observer, OpRecord};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -50,12 +51,17 @@ impl fmt::Display for Stage {
 struct Total {
     calls: u64,
     time: Duration,
+    processor_time: Duration,
     flops: u64,
+    peak_bytes: usize,
 }
 
 /// An observer that adds up. Each op is also a log event of `sam3i::op` at the level trace.
 #[derive(Debug, Default)]
-pub struct Profile(Mutex<BTreeMap<(Stage, &'static str), Total>>);
+pub struct Profile {
+    totals: Mutex<BTreeMap<(Stage, &'static str), Total>>,
+    device: Option<Device>,
+}
 
 /// A line of a profile.
 #[derive(Clone, Debug, Serialize)]
@@ -68,6 +74,8 @@ pub struct OpLine {
     pub calls: u64,
     /// Milliseconds, all calls together.
     pub ms: f64,
+    /// Milliseconds of processor time, all threads together; 0 where the system does not tell.
+    pub processor_ms: f64,
     /// Billions of floating-point operations a second; `None` if it has none.
     pub gflops: Option<f64>,
     /// Its part of the time of all ops, 0 to 1.
@@ -76,25 +84,41 @@ pub struct OpLine {
 
 impl Observer for Profile {
     fn op(&self, record: OpRecord) {
-        let OpRecord { op, time, flops, .. } = record;
+        let OpRecord { op, time, processor_time, flops, .. } = record;
         let (scope, shapes) = (&record.scope, &record.shapes);
         tracing::trace!(target: "sam3i::op", op, %scope, %shapes, ms = milliseconds(time), flops);
         let mut totals = self.totals();
         let total = totals.entry((Stage::of(&record), op)).or_default();
         total.calls += 1;
         total.time += time;
+        total.processor_time += processor_time;
         total.flops += flops;
+        let live = self.device.as_ref().map_or(0, |device| device.memory().live);
+        total.peak_bytes = total.peak_bytes.max(live);
     }
 }
 
 impl Profile {
     fn totals(&self) -> MutexGuard<'_, BTreeMap<(Stage, &'static str), Total>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.totals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Floating-point operations of a stage.
-    pub fn flops(&self, stage: Stage) -> u64 {
-        self.totals().iter().filter(|((s, _), _)| *s == stage).map(|(_, total)| total.flops).sum()
+    /// A profile that also watches the memory of a device.
+    pub fn of(device: &Device) -> Self {
+        Self { device: Some(device.clone()), ..Self::default() }
+    }
+
+    /// Floating-point operations of a stage, and processor time.
+    pub fn work(&self, stage: Stage) -> (u64, Duration) {
+        let totals = self.totals();
+        let of = totals.iter().filter(|((s, _), _)| *s == stage);
+        of.fold((0, Duration::ZERO), |(flops, time), (_, t)| (flops + t.flops, time + t.processor_time))
+    }
+
+    /// The most tensor memory in use after an op of a stage, weights included.
+    pub fn peak_bytes(&self, stage: Stage) -> usize {
+        let totals = self.totals();
+        totals.iter().filter(|((s, _), _)| *s == stage).map(|(_, t)| t.peak_bytes).max().unwrap_or(0)
     }
 
     /// The ops, those that took longest first; counts and times of one of `runs` runs.
@@ -106,6 +130,7 @@ impl Profile {
             op,
             calls: total.calls / u64::from(runs.max(1)),
             ms: milliseconds(total.time) / f64::from(runs.max(1)),
+            processor_ms: milliseconds(total.processor_time) / f64::from(runs.max(1)),
             gflops: rate(total.flops, total.time),
             share: total.time.as_secs_f64() / all.as_secs_f64().max(f64::MIN_POSITIVE),
         };
@@ -115,17 +140,37 @@ impl Profile {
     }
 }
 
+/// Two tables for people: by stage, and by op.
+pub fn tables(lines: &[OpLine]) -> String {
+    let mut text = format!("{:<10} {:>7} {:>11} {:>10} {:>7}\n", "stage", "calls", "ms", "GFLOP/s", "share");
+    for stage in [Stage::Image, Stage::Text, Stage::Grounding, Stage::Masks] {
+        let of = || lines.iter().filter(|line| line.stage == stage);
+        let ms: f64 = of().map(|line| line.ms).sum();
+        let gflop: f64 = of().filter_map(|line| Some(line.gflops? * line.ms / 1e3)).sum();
+        let (calls, share) =
+            (of().map(|line| line.calls).sum::<u64>(), of().map(|line| line.share).sum::<f64>());
+        let rate = if ms > 0.0 { format!("{:.1}", 1e3 * gflop / ms) } else { "-".to_owned() };
+        let share = format!("{:.1} %", 100.0 * share);
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{stage:<10} {calls:>7} {ms:>11.3} {rate:>10} {share:>7}");
+    }
+    text + "\n" + &table(lines)
+}
+
 /// The lines as a table for people.
 pub fn table(lines: &[OpLine]) -> String {
     let mut text = format!(
-        "{:<10} {:<20} {:>7} {:>11} {:>10} {:>7}\n",
-        "stage", "op", "calls", "ms", "GFLOP/s", "share"
+        "{:<10} {:<20} {:>7} {:>11} {:>11} {:>10} {:>7}\n",
+        "stage", "op", "calls", "ms", "cpu ms", "GFLOP/s", "share"
     );
-    for OpLine { stage, op, calls, ms, gflops, share } in lines {
+    for OpLine { stage, op, calls, ms, processor_ms, gflops, share } in lines {
         let gflops = gflops.map_or_else(|| "-".to_owned(), |gflops| format!("{gflops:.1}"));
         let share = format!("{:.1} %", 100.0 * share);
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{stage:<10} {op:<20} {calls:>7} {ms:>11.3} {gflops:>10} {share:>7}");
+        let _ = writeln!(
+            text,
+            "{stage:<10} {op:<20} {calls:>7} {ms:>11.3} {processor_ms:>11.3} {gflops:>10} {share:>7}"
+        );
     }
     text
 }

@@ -3,26 +3,23 @@
 //! Everything that can be checked is checked before time is spent: the command line, then the checkpoint's list of tensors,
 //! then each picture; the weights are read when the first picture is found good.
 
-use crate::ask::{Asker, TileArgs};
-use crate::batch::{self, Done, End, Opened, Step, Tally, Writer, tell_notes};
+use crate::ask::TileArgs;
+use crate::batch::{self, Opened, Step, Tally, Writer};
 use crate::device::{Chosen, DeviceArgs};
 use crate::files::{Files, OutputArgs};
 use crate::inputs::{InputArgs, Listed};
 use crate::model::{ModelArgs, missing_adapters};
 use crate::outcome::Outcome;
-use crate::profile::{Profile, table};
+use crate::profile::{Profile, tables};
 use crate::progress::Progress;
 use crate::prompts::PromptArgs;
 use crate::questions::Questions;
 use crate::stop;
 use crate::terminal::{self, Messages};
+use crate::workers::{self, Work};
 use anyhow::Result;
-use sam3i::engine::trace;
-use sam3i::{Checkpoint, Level, Model, SegmentOptions};
-use std::cell::{Cell, RefCell};
+use sam3i::{Checkpoint, Level, SegmentOptions};
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
-use std::time::{Duration, Instant};
 
 /// What `sam3i segment --help` ends with.
 const EXAMPLES: &str = "\
@@ -32,7 +29,7 @@ Examples:
       (the mug at the level simple, the question at the level complex)
   sam3i segment photo.jpg --box 100,150,500,450 --neg-box 40,183,318,204
   sam3i segment photo.jpg -p chair --level concept --json | jq '.prompts[].instances[].score'
-  sam3i segment photos -p dog -p cat --format coco,yolo --skip-existing
+  sam3i segment photos -p dog -p cat --format json,coco,yolo --skip-existing
       (photos and all below; what an earlier run finished is passed over)
   sam3i segment 'scans/**/*.png' --prompts prompts.jsonl --tile 1008 --overlap 128 --format geojson
   ffmpeg -i film.mp4 -f image2pipe -c:v png - | sam3i segment - -p dog --out-dir frames
@@ -59,6 +56,9 @@ pub struct Args {
     device: DeviceArgs,
     #[command(flatten)]
     output: OutputArgs,
+    /// Tell on stderr where the time went, by stage and by op
+    #[arg(long, help_heading = "Output")]
+    profile: bool,
 }
 
 /// What counts as found.
@@ -77,6 +77,9 @@ struct KeepArgs {
     /// Only masks of at least this many pixels
     #[arg(long, value_name = "PIXELS", default_value = "0")]
     min_area: usize,
+    /// Keep only the best of masks whose IoU is above this, over all prompts of a picture [default: keep all]
+    #[arg(long, value_name = "IOU", value_parser = fraction)]
+    nms: Option<f32>,
 }
 
 fn fraction(text: &str) -> Result<f32, String> {
@@ -111,11 +114,8 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let chosen = args.device.start(messages)?;
     let checkpoint = open(args, &questions, messages)?;
     stop::watch()?;
-    let device = chosen.device.clone();
     let questions = Arc::new(questions);
-    let batch = Batch { args, messages, questions, chosen, profile: Arc::default() };
-    // On the device's own threads, so that --threads bounds all the computing.
-    device.run(|| batch.run(listed, files, checkpoint))
+    Batch { args, messages, questions, chosen, profile: Arc::default() }.run(listed, files, checkpoint)
 }
 
 /// Warns of questions about pictures that are not there.
@@ -177,82 +177,35 @@ impl Batch<'_> {
             let progress = Progress::start(all, output.quiet);
             let mut writer =
                 Writer { files: files.as_mut(), json: output.json, messages: self.messages, progress, tally };
-            let options = self.args.keep.options().keep_logits(logits);
-            writer.run(|done| self.answer_all(pictures, checkpoint, &options, done))?;
+            let workers = workers::count(&checkpoint, &self.chosen.device, all);
+            let work = self.work(checkpoint, logits)?;
+            writer.run(workers, |done, permits| work.run(workers, pictures, done, permits))?;
             tally = writer.tally;
         }
         if let Some(files) = &mut files {
             files.finish(self.messages)?;
         }
-        if output.verbose > 0 {
-            self.messages.detail(table(&self.profile.lines(1)).trim_end());
+        if self.args.profile || output.verbose > 0 {
+            eprint!("{}", tables(&self.profile.lines(1)));
         }
         Ok(tally.outcome(output.fail_empty))
     }
 
-    /// Takes pictures as they come and hands on what becomes of them. The model is loaded for the first that is to be
-    /// looked at.
-    fn answer_all(
-        &self,
-        pictures: impl Iterator<Item = Opened>,
-        checkpoint: Checkpoint,
-        options: &SegmentOptions,
-        done: &SyncSender<Done>,
-    ) -> Result<()> {
-        let mut checkpoint = Some(checkpoint);
-        let mut asker: Option<Asker> = None;
-        for Opened { input, step } in pictures {
-            let end = match step {
-                Step::Failed(error) => End::Failed(error),
-                Step::Finished(report) => End::Finished(Box::new(report)),
-                Step::Read(picture, reading) => {
-                    tell_notes(&input, &picture, self.messages);
-                    let queries = self.questions.of(&input.path);
-                    if queries.is_empty() {
-                        End::Unasked
-                    } else {
-                        let mut load = Duration::ZERO;
-                        if let Some(checkpoint) = checkpoint.take() {
-                            let (model, time) = self.load(checkpoint)?;
-                            load = time;
-                            asker = Some(Asker {
-                                model: RefCell::new(model),
-                                restarted: Cell::new(false),
-                                device: self.chosen.device.name().to_owned(),
-                                dtype: self.chosen.dtype.to_owned(),
-                                resize: self.args.inputs.resize_mode(),
-                                options: options.clone(),
-                                tiling: self.args.tile.tiling()?,
-                            });
-                        }
-                        let Some(asker) = &asker else { return Ok(()) };
-                        match self.watched(|| asker.answer(&input, picture, &queries, [load, reading])) {
-                            Ok(Some(answer)) => End::Answered(Box::new(answer)),
-                            Ok(None) => return Ok(()), // Ctrl-C
-                            Err(error) => End::Failed(error),
-                        }
-                    }
-                }
-            };
-            if done.send(Done { input, end }).is_err() {
-                return Ok(()); // the writer has gone, which has its own reasons
-            }
-        }
-        Ok(())
-    }
-
-    fn load(&self, checkpoint: Checkpoint) -> Result<(Model, Duration)> {
-        let start = Instant::now();
-        let model = Model::from_checkpoint(checkpoint, &self.chosen.device)?;
-        let load = start.elapsed();
-        self.messages.detail(&format!("model loaded in {:.1} s", load.as_secs_f64()));
-        Ok((model, load))
-    }
-
-    /// Runs `f` with the profile watching if anybody will read it.
-    fn watched<R>(&self, f: impl FnOnce() -> R) -> R {
+    fn work(&self, checkpoint: Checkpoint, logits: bool) -> Result<Work<'_>> {
         let logged = tracing::enabled!(target: "sam3i::op", tracing::Level::TRACE);
-        if self.args.output.verbose > 0 || logged { trace::observe(self.profile.clone(), f) } else { f() }
+        let watched = self.args.profile || self.args.output.verbose > 0 || logged;
+        Ok(Work {
+            questions: &self.questions,
+            checkpoint: Arc::new(checkpoint),
+            device: &self.chosen.device,
+            dtype: self.chosen.dtype,
+            resize: self.args.inputs.resize_mode(),
+            options: self.args.keep.options().keep_logits(logits),
+            tiling: self.args.tile.tiling()?,
+            nms: self.args.keep.nms.map(f64::from),
+            messages: self.messages,
+            profile: watched.then(|| self.profile.clone()),
+        })
     }
 }
 

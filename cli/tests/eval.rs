@@ -251,6 +251,87 @@ fn a_killed_run_goes_on_where_it_stopped() {
     assert!(std::fs::read(&journal).expect("read") == kept);
 }
 
+/// A data set that takes a second or two: 300 questions.
+fn long(name: &str) -> DataSet {
+    let set = DataSet::new(name);
+    let mut ann = annotations();
+    let image = |id: i64| {
+        json!({"id": id, "file_name": if id % 2 == 0 { "a.png" } else { "b.png" }, "width": 80, "height": 60,
+            "text_inst_input": {"simple_query": [format!("thing number {id}")]}})
+    };
+    ann["images"] = (1..=300).map(image).collect();
+    ann["annotations"] = json!([]);
+    set.write("ann.json", &ann);
+    set
+}
+
+/// Starts a run and lets it give a few answers more than are known.
+fn begin(set: &DataSet, args: &[String], known: usize) -> std::process::Child {
+    let command = Command::new(env!("CARGO_BIN_EXE_sam3i"))
+        .args(args)
+        .env_remove("SAM3I_MODEL")
+        .stderr(std::process::Stdio::piped())
+        .spawn();
+    let mut child = command.expect("the binary runs");
+    let journal = set.path("pred.json.partial");
+    let answers = || std::fs::read_to_string(&journal).map_or(0, |text| text.lines().count());
+    while answers() < known + 5 {
+        assert!(child.try_wait().expect("a child").is_none(), "it ended before it was stopped");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    child
+}
+
+#[test]
+fn a_run_killed_at_any_moment_loses_and_repeats_nothing() {
+    let set = long("kill");
+    let args = set.predict("pred.json", &["--unannotated"]);
+    done(&strs(&args));
+    let whole = read(set.path("pred.json"));
+    std::fs::remove_file(set.path("pred.json")).expect("removed");
+    let journal = set.path("pred.json.partial");
+    let mut known = 0;
+    for _ in 0..2 {
+        let mut child = begin(&set, &args, known);
+        child.kill().expect("killed"); // as kill -9 does
+        assert!(!child.wait().expect("ended").success(), "it was still running");
+        let kept = read(&journal);
+        let answers = kept[..kept.rfind('\n').expect("lines")].lines().count();
+        assert!(answers > known && answers < 301, "{answers} after {known}");
+        known = answers;
+    }
+    // An answer of the first run is marked: the last run must not compute it again.
+    let marked = read(&journal).replacen(r#""predictions":["#, MARK, 1);
+    std::fs::write(&journal, marked).expect("written");
+    done(&strs(&args));
+    let (whole, resumed): (Value, Value) =
+        (serde_json::from_str(&whole).expect("JSON"), json_of(set.path("pred.json")));
+    let (whole, resumed) = (whole.as_array().expect("a list"), resumed.as_array().expect("a list"));
+    assert_eq!(whole.len(), resumed.len());
+    let differ = whole.iter().zip(resumed).filter(|(a, b)| a != b).map(|(_, b)| b);
+    let [marked] = &differ.collect::<Vec<_>>()[..] else { panic!("one record is marked") };
+    assert_eq!(marked["predictions"][0]["score"], json!(0.123456));
+    assert!(!Path::new(&journal).exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_keeps_the_answers_and_says_so() {
+    let set = long("interrupt");
+    let args = set.predict("pred.json", &["--unannotated"]);
+    let child = begin(&set, &args, 0);
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(kill.expect("kill runs").success());
+    let output = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("answers are kept in") && said.contains("goes on from there"), "{said}");
+    assert_eq!(set.files(), ["ann.json", "pictures", "pred.json.partial"]);
+    assert!(read(set.path("pred.json.partial")).ends_with('\n'));
+    done(&strs(&args));
+    assert_eq!(set.files(), ["ann.json", "pictures", "pred.json"]);
+}
+
 const MARK: &str = r#""predictions":[{"rle":{"size":[1,1],"counts":"01"},"score":0.123456},"#;
 
 #[test]

@@ -1,5 +1,6 @@
 //! Host memory: buffers that go back to their device's pool on drop, and the count of what is in use.
 
+use sam3i_kernels::memory::Buffer;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How much tensor memory a device has handed out, in bytes.
@@ -20,7 +21,7 @@ const LARGEST_CACHE: usize = 512 * 1024 * 1024;
 
 #[derive(Default)]
 struct State {
-    free: Vec<Vec<f32>>,
+    free: Vec<Buffer<f32>>,
     usage: MemoryUse,
 }
 
@@ -57,21 +58,19 @@ impl Pool {
                 buffer
             })
         };
-        let mut values = reused.unwrap_or_default();
-        if values.len() < len {
-            values.resize(len, 0.0);
-        }
-        values.truncate(len);
+        let mut values = reused.unwrap_or_else(|| Buffer::zeroed(len));
+        values.set_len(len);
         if cfg!(debug_assertions) {
             values.fill(f32::NAN); // shows a kernel that does not write its whole output
         }
-        HostBuffer { values, bytes, pool: self.clone() }
+        HostBuffer { values, bytes, pool: self.clone(), kept: true }
     }
 
-    /// Counts `values` as handed out by this pool, and takes them back on drop.
+    /// Counts `values` as handed out by this pool. They are not kept for reuse: what comes from outside keeps coming, and
+    /// would fill the pool.
     pub(crate) fn adopt(&self, values: Vec<f32>) -> HostBuffer {
         let bytes = self.count(values.len() * size_of::<f32>());
-        HostBuffer { values, bytes, pool: self.clone() }
+        HostBuffer { values: values.into(), bytes, pool: self.clone(), kept: false }
     }
 
     /// Counts memory as handed out; pair with [`Pool::uncount`].
@@ -86,7 +85,7 @@ impl Pool {
         self.state().usage.live -= bytes;
     }
 
-    fn give_back(&self, values: Vec<f32>, bytes: usize) {
+    fn give_back(&self, values: Buffer<f32>, bytes: usize) {
         let mut state = self.state();
         state.usage.live -= bytes;
         let size = values.capacity() * size_of::<f32>();
@@ -98,24 +97,30 @@ impl Pool {
 }
 
 /// The smallest free buffer that holds `len` elements without wasting more than a quarter of it.
-fn best_fit(free: &[Vec<f32>], len: usize) -> Option<usize> {
+fn best_fit(free: &[Buffer<f32>], len: usize) -> Option<usize> {
     free.iter()
         .enumerate()
-        .filter(|(_, b)| b.len() >= len && b.capacity() <= len + len / 4)
+        .filter(|(_, b)| b.capacity() >= len && b.capacity() <= len + len / 4 + 16)
         .min_by_key(|(_, b)| b.capacity())
         .map(|(i, _)| i)
 }
 
 /// `f32` values in host memory that return to their pool on drop.
 pub(crate) struct HostBuffer {
-    pub(crate) values: Vec<f32>,
+    pub(crate) values: Buffer<f32>,
     bytes: usize,
     pool: Pool,
+    /// Whether the pool keeps them for reuse.
+    kept: bool,
 }
 
 impl Drop for HostBuffer {
     fn drop(&mut self) {
-        self.pool.give_back(std::mem::take(&mut self.values), self.bytes);
+        if self.kept {
+            self.pool.give_back(std::mem::take(&mut self.values), self.bytes);
+        } else {
+            self.pool.uncount(self.bytes);
+        }
     }
 }
 
@@ -154,6 +159,22 @@ mod tests {
         assert!(pool.usage().cached >= 4 << 20);
         pool.trim();
         assert_eq!(pool.usage().cached, 0);
+    }
+
+    #[test]
+    fn the_pool_does_not_grow_with_use() {
+        let pool = Pool::default();
+        let round = || {
+            drop((pool.adopt(vec![0.0; 1 << 20]), pool.take(1 << 20)));
+            // A buffer that served a smaller request serves the larger one again.
+            drop(pool.take((1 << 20) - 1000));
+            assert_eq!(pool.take(1 << 20).values.len(), 1 << 20);
+        };
+        round();
+        let cached = pool.usage().cached;
+        (0..10).for_each(|_| round());
+        assert_eq!(pool.usage().cached, cached);
+        assert!(cached <= 5 << 20, "{cached}");
     }
 
     #[test]

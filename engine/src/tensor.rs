@@ -296,6 +296,17 @@ impl Tensor {
         if self.is_contiguous() { Ok(self.clone()) } else { crate::ops::copy::contiguous(self) }
     }
 
+    /// A copy on another device that lies in memory as this view does, gaps and all.
+    pub(crate) fn view_on(&self, device: &Device) -> Result<Self> {
+        let last = self.shape.iter().zip(&self.strides).map(|(&n, &stride)| n.saturating_sub(1) * stride);
+        let span = if self.is_empty() { 0 } else { 1 + last.sum::<usize>() };
+        let flat = Self { shape: vec![span], strides: vec![1], ..self.clone() };
+        let mut view = Self::from_vec(device, &[span], flat.to_vec()?)?;
+        view.shape.clone_from(&self.shape);
+        view.strides.clone_from(&self.strides);
+        Ok(view)
+    }
+
     /// The values of a contiguous `f32` tensor in host memory; of a GPU's tensor only if they are few and came from there.
     ///
     /// # Errors

@@ -4,8 +4,9 @@
 //! read per op. The model names its stages with [`scope`] and offers its intermediate tensors with [`tap`]; ops
 //! report themselves. The names that result (`vit.block.0.norm1`) are the ones docs/parity.md lists.
 
-use crate::Tensor;
+use crate::clock::processor_time;
 use crate::error::show_shapes;
+use crate::{Compared, Device, Tensor};
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,6 +23,8 @@ pub struct OpRecord {
     pub shapes: String,
     /// How long it took.
     pub time: Duration,
+    /// Processor time of all threads of the process meanwhile; zero where the system does not tell.
+    pub processor_time: Duration,
     /// Its floating-point operations, two a multiply-add.
     pub flops: u64,
 }
@@ -38,12 +41,22 @@ pub trait Observer {
     fn wants_tensors(&self) -> bool {
         false
     }
+
+    /// The device every op is to run on a second time, with the same operands; weights have to be prepared while this
+    /// observer watches. `None`: ops run once.
+    fn second_device(&self) -> Option<Device> {
+        None
+    }
+
+    /// Called after each op that ran on two devices.
+    fn compared(&self, _compared: &Compared) {}
 }
 
 #[derive(Default)]
 struct Current {
     observer: Option<Arc<dyn Observer>>,
     scopes: Vec<String>,
+    comparing: bool,
 }
 
 thread_local! {
@@ -52,14 +65,35 @@ thread_local! {
 
 /// Runs `f` with `observer` watching what this thread does.
 pub fn observe<R>(observer: Arc<dyn Observer>, f: impl FnOnce() -> R) -> R {
+    replaced(Current { observer: Some(observer), ..Current::default() }, f)
+}
+
+/// Runs `f` with nobody watching.
+pub(crate) fn unwatched<R>(f: impl FnOnce() -> R) -> R {
+    replaced(Current::default(), f)
+}
+
+fn replaced<R>(by: Current, f: impl FnOnce() -> R) -> R {
     struct Restore(Option<Current>);
     impl Drop for Restore {
         fn drop(&mut self) {
             CURRENT.set(self.0.take().unwrap_or_default());
         }
     }
-    let _restore = Restore(Some(CURRENT.replace(Current { observer: Some(observer), scopes: Vec::new() })));
+    let _restore = Restore(Some(CURRENT.replace(by)));
     f()
+}
+
+/// The observer that wants ops to run on a second device, and that device; `None` inside an op that does.
+pub(crate) fn comparer() -> Option<(Arc<dyn Observer>, Device)> {
+    let observer = CURRENT.with_borrow(|c| c.observer.clone().filter(|_| !c.comparing))?;
+    let device = observer.second_device()?;
+    Some((observer, device))
+}
+
+/// Notes whether an op is running that will run a second time.
+pub(crate) fn set_comparing(comparing: bool) {
+    CURRENT.with_borrow_mut(|c| c.comparing = comparing);
 }
 
 fn observer() -> Option<Arc<dyn Observer>> {
@@ -101,7 +135,7 @@ impl Drop for Scope {
     }
 }
 
-fn current_scope() -> String {
+pub(crate) fn current_scope() -> String {
     CURRENT.with_borrow(|c| c.scopes.join("."))
 }
 
@@ -118,21 +152,37 @@ pub fn tap(name: &str, tensor: &Tensor) {
 }
 
 /// A running op; it reports itself on drop.
-pub struct RunningOp(Option<(Arc<dyn Observer>, OpRecord, Instant)>);
+pub struct RunningOp(Option<Watched>);
+
+struct Watched {
+    observer: Arc<dyn Observer>,
+    record: OpRecord,
+    start: Instant,
+    spent: Option<Duration>,
+}
 
 /// Starts the record of an op over operands of these shapes.
 pub fn op<'a>(op: &'static str, flops: u64, shapes: impl IntoIterator<Item = &'a [usize]>) -> RunningOp {
     RunningOp(observer().map(|observer| {
         let shapes = show_shapes(shapes);
-        let record = OpRecord { op, scope: current_scope(), shapes, time: Duration::ZERO, flops };
-        (observer, record, Instant::now())
+        let record = OpRecord {
+            op,
+            scope: current_scope(),
+            shapes,
+            time: Duration::ZERO,
+            processor_time: Duration::ZERO,
+            flops,
+        };
+        Watched { observer, record, start: Instant::now(), spent: processor_time() }
     }))
 }
 
 impl Drop for RunningOp {
     fn drop(&mut self) {
-        if let Some((observer, mut record, start)) = self.0.take() {
+        if let Some(Watched { observer, mut record, start, spent }) = self.0.take() {
             record.time = start.elapsed();
+            let since = |now: Duration| spent.map_or(Duration::ZERO, |spent| now.saturating_sub(spent));
+            record.processor_time = processor_time().map_or(Duration::ZERO, since);
             observer.op(record);
         }
     }

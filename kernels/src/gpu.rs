@@ -81,26 +81,36 @@ pub struct Needs {
 pub const PORTABLE: Needs = Needs { f16: false, subgroups: false, matrices: false, shared: 16 * 1024 };
 
 impl Kernel {
-    /// The text with these values for its header constants (`const NAME: u32 = ..;` or `bool`). A `SIDE` is also written into
-    /// the types of its matrices.
+    /// The text with these values for its header constants (`const NAME: u32 = ..;` or `bool`), see [`specialised`].
     ///
     /// # Panics
     /// If the text has no such constant.
     #[must_use]
     pub fn specialised(&self, constants: &[Constant]) -> Cow<'static, str> {
-        let mut text = Cow::Borrowed(self.source);
-        for &(name, value) in constants {
-            let (start, end, is_bool) = header_value(&text, name)
-                .unwrap_or_else(|| panic!("kernel {} has no constant {name}", self.name));
-            let value = if is_bool { (value != 0).to_string() } else { format!("{value}u") };
-            text.to_mut().replace_range(start..end, &value);
-            if name == "SIDE" {
-                let side = value.trim_end_matches('u');
-                text = Cow::Owned(text.replace("coop_mat8x8", &format!("coop_mat{side}x{side}")));
-            }
+        match specialised(self.source, constants) {
+            Ok(text) => text,
+            Err(name) => panic!("kernel {} has no constant {name}", self.name),
         }
-        text
     }
+}
+
+/// A text with these values for its header constants, or the name of one it has not got. A `SIDE` is also written into the types
+/// of its matrices.
+///
+/// # Errors
+/// The name of the first constant the text lacks.
+pub fn specialised<'a>(text: &'a str, constants: &[Constant]) -> Result<Cow<'a, str>, &'static str> {
+    let mut text = Cow::Borrowed(text);
+    for &(name, value) in constants {
+        let (start, end, is_bool) = header_value(&text, name).ok_or(name)?;
+        let value = if is_bool { (value != 0).to_string() } else { format!("{value}u") };
+        text.to_mut().replace_range(start..end, &value);
+        if name == "SIDE" {
+            let side = value.trim_end_matches('u');
+            text = Cow::Owned(text.replace("coop_mat8x8", &format!("coop_mat{side}x{side}")));
+        }
+    }
+    Ok(text)
 }
 
 /// Where the value of a header constant stands, and whether it is a truth value.

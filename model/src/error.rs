@@ -28,6 +28,9 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
+    /// Whoever watched the work stopped it (see [`crate::Model::encode_image_watched`]).
+    #[error("stopped")]
+    Stopped,
     /// A prompt has neither words nor examples.
     #[error("the prompt is empty: write what to look for, or give an example box")]
     EmptyPrompt,

@@ -7,7 +7,7 @@ use crate::grounding::fusion::FusionEncoder;
 use crate::grounding::geometry::{Geometry, GeometryEncoder};
 use crate::grounding::masks::SegmentationHead;
 use crate::grounding::scoring::Scoring;
-use crate::grounding::{Grounded, PromptTokens};
+use crate::grounding::{Grounded, Once, PromptTokens};
 use crate::level::Level;
 use crate::neck::{Neck, Pyramid};
 use crate::picture::{ImageView, ResizeMode, normalise, resize};
@@ -16,10 +16,12 @@ use crate::segmentation::{SegmentOptions, Segmentation, Timings, instances};
 use crate::text::encoder::{TextAdapters, TextEncoder};
 use crate::text::{Tokenizer, Tokens};
 use crate::vit::Trunk;
+use crate::watch::{Stage, Step, Steps, unwatched};
 use crate::weights::{Recorder, Source, Weights};
 use crate::{Error, Result};
 use sam3i_engine::{Device, Tensor, ops, trace};
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -53,10 +55,20 @@ pub struct Model {
 #[derive(Clone)]
 pub struct ImageEmbedding {
     pyramid: Pyramid,
+    kept: Arc<Kept>,
     width: usize,
     height: usize,
     preprocess: Duration,
     encode: Duration,
+}
+
+/// What the first prompt computes from the picture alone, for those that follow.
+#[derive(Default)]
+struct Kept {
+    /// The geometry encoder's token where there is no geometry.
+    no_geometry: Once,
+    /// See [`FusionEncoder::forward`].
+    fusion: Once,
 }
 
 impl ImageEmbedding {
@@ -147,6 +159,13 @@ pub fn required_tensors(
     Ok(tensors)
 }
 
+/// A prompt, taken apart.
+struct Question<'a> {
+    tokens: &'a Tokens,
+    geometry: &'a Geometry,
+    level: Level,
+}
+
 /// What is loaded at once.
 struct Parts {
     trunk: Trunk,
@@ -182,15 +201,13 @@ impl Model {
         Self::from_checkpoint(Checkpoint::open(path)?, device)
     }
 
-    /// Loads an opened checkpoint onto a device. Nothing is loaded unless every tensor is there with its right shape.
+    /// Loads an opened checkpoint onto a device. Nothing is loaded unless every tensor is there with its right shape. Several
+    /// models may share one checkpoint, in an [`Arc`].
     ///
     /// # Errors
     /// [`Error::Mismatch`] with every missing, unexpected and misshapen tensor; [`Error::NotFinite`].
-    pub fn from_checkpoint(checkpoint: Checkpoint, device: &Device) -> Result<Self> {
-        Self::load_onto(Arc::new(checkpoint), device)
-    }
-
-    fn load_onto(checkpoint: Arc<Checkpoint>, device: &Device) -> Result<Self> {
+    pub fn from_checkpoint(checkpoint: impl Into<Arc<Checkpoint>>, device: &Device) -> Result<Self> {
+        let checkpoint = checkpoint.into();
         let (config, adapters) = (checkpoint.config().clone(), checkpoint.adapters());
         let points = checkpoint.point_prompts();
         checkpoint.check(&required_tensors(&config, adapters, points)?)?;
@@ -219,7 +236,7 @@ impl Model {
     /// # Errors
     /// Those of the device's start and of [`Model::from_checkpoint`].
     pub fn restarted(&self) -> Result<Self> {
-        Self::load_onto(self.checkpoint.clone(), &self.device.restarted()?)
+        Self::from_checkpoint(self.checkpoint.clone(), &self.device.restarted()?)
     }
 
     /// The sizes of the model.
@@ -251,6 +268,20 @@ impl Model {
     /// # Errors
     /// [`Error::Engine`] if the device fails.
     pub fn encode_image(&self, picture: &ImageView, mode: ResizeMode) -> Result<ImageEmbedding> {
+        self.encode_image_watched(picture, mode, unwatched)
+    }
+
+    /// [`Model::encode_image`], with `watch` told of each step before it is taken. `Break` stops the work; the model can be
+    /// used on.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] after `Break`; as [`Model::encode_image`].
+    pub fn encode_image_watched(
+        &self,
+        picture: &ImageView,
+        mode: ResizeMode,
+        watch: impl Fn(Step) -> ControlFlow<()>,
+    ) -> Result<ImageEmbedding> {
         let start = Instant::now();
         let side = self.config().image_size;
         let resized = resize(picture, side, side, mode)?;
@@ -259,11 +290,13 @@ impl Model {
         let preprocess = start.elapsed();
 
         let start = Instant::now();
-        let features_hwc = self.trunk.forward(&pixels_hwc)?;
+        let steps = Steps::new(&watch, Stage::Image, self.config().vit.depth);
+        let features_hwc = self.trunk.forward(&pixels_hwc, &steps)?;
         let pyramid = self.neck.forward(&features_hwc)?;
         self.device.finish()?; // so that the time is this picture's
         let encode = start.elapsed();
-        Ok(ImageEmbedding { pyramid, width: picture.width(), height: picture.height(), preprocess, encode })
+        let (width, height) = (picture.width(), picture.height());
+        Ok(ImageEmbedding { pyramid, kept: Arc::default(), width, height, preprocess, encode })
     }
 
     /// Everything in the picture that the prompt means, best first.
@@ -278,6 +311,22 @@ impl Model {
         prompt: &Prompt,
         options: &SegmentOptions,
     ) -> Result<Segmentation> {
+        self.segment_watched(image, prompt, options, unwatched)
+    }
+
+    /// [`Model::segment`], with `watch` told of each step before it is taken. `Break` stops the work; the model can be used
+    /// on.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] after `Break`; as [`Model::segment`].
+    pub fn segment_watched(
+        &self,
+        image: &ImageEmbedding,
+        prompt: &Prompt,
+        options: &SegmentOptions,
+        watch: impl Fn(Step) -> ControlFlow<()>,
+    ) -> Result<Segmentation> {
+        let config = self.config();
         let geometry = prompt.geometry(image.width, image.height)?;
         let (caption, level) = match &prompt.text {
             Some(text) => (text.as_str(), prompt.level),
@@ -287,17 +336,21 @@ impl Model {
         let mut timings = Timings::default();
 
         let start = Instant::now();
-        let text_nc = self.encode_text(&tokens, level)?;
+        let steps = Steps::new(&watch, Stage::Text, config.text.layers);
+        let text_nc = self.encode_text(&tokens, level, &steps)?;
         timings.text = start.elapsed();
 
         let start = Instant::now();
-        let grounded = self.ground(image, text_nc, &tokens, &geometry, level)?;
+        let steps = Steps::new(&watch, Stage::Grounding, config.enc_layers + config.dec_layers);
+        let question = Question { tokens: &tokens, geometry: &geometry, level };
+        let grounded = self.ground(image, &text_nc, question, &steps)?;
         timings.grounding = start.elapsed();
 
         let start = Instant::now();
         let kept = options.keep(&grounded.scores);
         let logits = self.masks(image, &grounded, &kept, level)?;
-        let instances = instances(&grounded, &kept, logits.as_ref(), [image.width, image.height], options)?;
+        let (size, steps) = ([image.width, image.height], Steps::new(&watch, Stage::Masks, kept.len()));
+        let instances = instances(&grounded, &kept, logits.as_ref(), size, options, &steps)?;
         timings.masks = start.elapsed();
 
         let presence = grounded.presence;
@@ -311,8 +364,8 @@ impl Model {
         })
     }
 
-    /// The features of a tokenised sentence, `[ctx, d]`; kept for the next time.
-    fn encode_text(&self, tokens: &Tokens, level: Level) -> Result<Tensor> {
+    /// The features of a tokenised sentence, `[n, d]`, padding at the end left out where it does not matter; kept for the next time.
+    fn encode_text(&self, tokens: &Tokens, level: Level, steps: &Steps) -> Result<Tensor> {
         let key = (tokens.ids.clone(), level);
         let cache = || self.text_cache.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(features) = cache().get(&key).filter(|_| !trace::wants_tensors()) {
@@ -325,7 +378,10 @@ impl Model {
             let level = if self.checkpoint.adapters().text { level } else { Level::Concept };
             TextAdapters::load(&w, self.config(), level)
         })?;
-        let features = encoder.forward(&tokens.ids, &adapters)?;
+        // What comes after the sentence's end is padding: at the concept level nobody ever looks at it (spec section 5).
+        let cut = matches!(*adapters, TextAdapters::Bypass) && !trace::wants_tensors();
+        let read = if cut { tokens.used.min(tokens.ids.len()) } else { tokens.ids.len() };
+        let features = encoder.forward(&tokens.ids[..read], &adapters, steps)?;
         let mut cache = cache();
         if cache.len() >= TEXT_CACHE {
             cache.clear();
@@ -338,25 +394,32 @@ impl Model {
     fn ground(
         &self,
         image: &ImageEmbedding,
-        text_nc: Tensor,
-        tokens: &Tokens,
-        geometry: &Geometry,
-        level: Level,
+        text_nc: &Tensor,
+        Question { tokens, geometry, level }: Question,
+        steps: &Steps,
     ) -> Result<Grounded> {
         let pyramid = &image.pyramid;
-        let geometry_nc = self.geometry.forward(geometry, pyramid)?;
-        let mut padding = tokens.padding.clone();
-        padding.resize(padding.len() + geometry_nc.shape()[0], false);
-        let tokens_nc = ops::concat::concat(&[&text_nc, &geometry_nc], 0)?;
-        trace::tap("prompt", &tokens_nc);
-        let prompt = PromptTokens { tokens_nc, padding };
+        let geometry_nc = if geometry.is_empty() {
+            image.kept.no_geometry.get_or_make(|| self.geometry.forward(geometry, pyramid))?
+        } else {
+            self.geometry.forward(geometry, pyramid)?
+        };
+        let prompt = PromptTokens::new(text_nc, &tokens.padding, &geometry_nc)?;
+        trace::tap("prompt", &prompt.padded_nc);
 
         let [h, w, d] = pyramid.coarse_hwc.dims()?;
         let image_nc = pyramid.coarse_hwc.reshape(&[h * w, d])?;
-        let fused_nc = self.fusion.forward(&image_nc, &pyramid.position_nc, &prompt, level)?;
+        let fused_nc = self.fusion.forward(
+            &image_nc,
+            &pyramid.position_nc,
+            &prompt,
+            level,
+            &image.kept.fusion,
+            steps,
+        )?;
         let memory =
             Memory { image_nc: &fused_nc, position_nc: &pyramid.position_nc, prompt: &prompt, level };
-        let decoded = self.decoder.forward(memory)?;
+        let decoded = self.decoder.forward(memory, steps)?;
         let logits = self.scoring.forward(&decoded.queries_qc, &prompt)?;
         trace::tap("out.pred_logits", &logits);
         trace::tap("out.presence_logit", &decoded.presence);

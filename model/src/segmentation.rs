@@ -4,7 +4,7 @@ use crate::Result;
 use crate::grounding::Grounded;
 use crate::level::Level;
 use crate::mask::{Mask, Rle};
-
+use crate::watch::Steps;
 use sam3i_engine::{Tensor, ops};
 use std::time::Duration;
 
@@ -158,11 +158,13 @@ pub(crate) fn instances(
     logits: Option<&Tensor>,
     size: [usize; 2],
     options: &SegmentOptions,
+    steps: &Steps,
 ) -> Result<Vec<Instance>> {
     let Some(logits) = logits else { return Ok(Vec::new()) };
     let [width, height] = size;
     let mut found = Vec::with_capacity(kept.len());
     for (i, &query) in kept.iter().enumerate() {
+        steps.next()?;
         let one = logits.narrow(0, i, 1)?;
         let bits = ops::resize::bilinear_threshold(&one, height, width, options.mask_logit())?;
         let mask = Mask::new(width, height, bits)?;

@@ -1,17 +1,21 @@
 //! The `sam3i` command as a user runs it.
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
-/// The binary of the profile the tests were built with; built by the first test that asks.
+/// The binary that `SAM3I_BINARY` names, else that of the profile the tests were built with; built by the first test that asks.
 ///
 /// # Panics
 /// If it cannot be built.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<Option<PathBuf>> = OnceLock::new();
     let built = BINARY.get_or_init(|| {
+        if let Some(named) = std::env::var_os("SAM3I_BINARY") {
+            return Some(named.into());
+        }
         let test = std::env::current_exe().expect("this test's own path");
         let profile_dir = test.ancestors().nth(2).expect("a test lies in <target>/<profile>/deps");
         let profile = match profile_dir.file_name().and_then(OsStr::to_str) {
@@ -42,17 +46,45 @@ pub struct Run {
     pub stderr: String,
 }
 
+/// The command in `folder`, with none of the user's settings.
+pub fn command<S: AsRef<OsStr>>(folder: &Path, args: &[S]) -> Command {
+    let mut command = Command::new(binary());
+    command.args(args).current_dir(folder);
+    for variable in ["SAM3I_MODEL", "SAM3I_ISA", "RUST_LOG", "COLUMNS"] {
+        command.env_remove(variable);
+    }
+    command
+}
+
 /// Runs the command in `folder` to its end, with nothing on stdin and none of the user's settings.
 ///
 /// # Panics
 /// If it cannot be run, is ended by a signal, or prints something other than UTF-8.
 pub fn sam3i<S: AsRef<OsStr>>(folder: &Path, args: &[S]) -> Run {
-    let mut command = Command::new(binary());
-    command.args(args).current_dir(folder).stdin(Stdio::null());
-    for variable in ["SAM3I_MODEL", "SAM3I_ISA", "RUST_LOG", "COLUMNS"] {
-        command.env_remove(variable);
-    }
-    let Output { status, stdout, stderr } = command.output().expect("the command runs");
+    finished(command(folder, args).stdin(Stdio::null()).output().expect("the command runs"))
+}
+
+/// As [`sam3i`], with bytes on stdin.
+///
+/// # Panics
+/// As [`sam3i`].
+pub fn sam3i_with_input<S: AsRef<OsStr>>(folder: &Path, args: &[S], input: &[u8]) -> Run {
+    let mut command = command(folder, args);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let input = input.to_vec();
+    let writer = std::thread::spawn(move || drop(stdin.write_all(&input))); // it may not want all of it
+    let output = child.wait_with_output().expect("it ends");
+    writer.join().expect("written");
+    finished(output)
+}
+
+/// What a process left behind.
+///
+/// # Panics
+/// If it was ended by a signal, or printed something other than UTF-8.
+pub fn finished(Output { status, stdout, stderr }: Output) -> Run {
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
     Run { code: status.code().expect("no signal"), stdout: text(stdout), stderr: text(stderr) }
 }

@@ -26,6 +26,11 @@ pub fn data(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join(file)
 }
 
+/// One of the drawn scenes that nano knows.
+pub fn example(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(file)
+}
+
 /// An empty folder for a test's files, removed when it goes.
 #[derive(Debug)]
 pub struct TempFolder(PathBuf);
@@ -46,14 +51,44 @@ impl TempFolder {
         &self.0
     }
 
-    /// Writes a file into it.
+    /// Copies one of the drawn scenes into it.
+    ///
+    /// # Panics
+    /// If the system does not let it.
+    pub fn scene(&self, example_file: &str, name: &str) -> PathBuf {
+        self.write(name, &std::fs::read(example(example_file)).expect("a scene"))
+    }
+
+    /// The names of the files below a directory of it, sorted, with slashes; none if it is not there.
+    pub fn files(&self, dir: &str) -> Vec<String> {
+        let mut names = Vec::new();
+        collect(&self.0.join(dir), "", &mut names);
+        names.sort();
+        names
+    }
+
+    /// Writes a file into it, and makes the directories it is in.
     ///
     /// # Panics
     /// If the system does not let it.
     pub fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.0.join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
         std::fs::write(&path, bytes).expect("written");
         path
+    }
+}
+
+fn collect(dir: &Path, below: &str, names: &mut Vec<String>) {
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    for entry in entries {
+        let entry = entry.expect("an entry");
+        let name = format!("{below}{}", entry.file_name().to_string_lossy());
+        if entry.path().is_dir() {
+            collect(&entry.path(), &format!("{name}/"), names)
+        } else {
+            names.push(name)
+        }
     }
 }
 

@@ -2,10 +2,10 @@
 //! command is run.
 
 pub mod agreement;
-pub mod cases;
 pub mod command;
-pub mod compare;
 pub mod goldens;
-pub mod gpu;
 pub mod parity;
 pub mod recording;
+
+pub use sam3i_cases as cases;
+pub use sam3i_cases::{compare, gpu};

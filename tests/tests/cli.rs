@@ -237,7 +237,11 @@ struct Bad(&'static [&'static str], &'static str);
 
 const BAD_INPUT: &[Bad] = &[
     Bad(&["missing.png", "-p", "x"], "missing.png: No such file"),
-    Bad(&["model", "-p", "x"], "is a directory: give the files"),
+    Bad(&["model", "-p", "x"], "model: no pictures in this directory"),
+    Bad(&["no-*.png", "-p", "x"], "no file matches this pattern"),
+    Bad(&["@no.txt", "-p", "x"], "the list of pictures cannot be read"),
+    Bad(&["m0.png", "--prompts", "no.txt"], "no.txt: No such file"),
+    Bad(&["m0.png", "-p", "x", "--tolerance=-1"], "a number of pixels from 0"),
     Bad(&["text.png", "-p", "x"], "not a png, jpeg or webp picture"),
     Bad(&["cut.png", "-p", "x"], "damaged or cut off"),
     Bad(&["empty.png", "-p", "x"], "empty"),
@@ -259,14 +263,13 @@ const BAD_INPUT: &[Bad] = &[
     Bad(&["m0.png", "-p", "x", "--device", "gpu", "--dtype", "bf16"], "f32 or f16"),
     Bad(&["m0.png", "-p", "x", "--device", "tpu"], "the devices are auto, cpu"),
     Bad(&["m0.png", "-p", "x", "--dtype", "int8"], "f32 or bf16"),
-    Bad(&["m0.png", "-p", "x", "--format", "pdf"], "overlay, masks, json"),
+    Bad(&["m0.png", "-p", "x", "--format", "pdf"], "overlay, masks, labels"),
     Bad(&["m0.png", "-p", "x", "--model", "nowhere"], "nowhere: no model here"),
     Bad(&["m0.png", "-p", "x", "--model", "hollow"], "no model here: looked for model.safetensors"),
     Bad(&["m0.png", "-p", "x", "--model", "text.png"], "text"),
     Bad(&["m0.png", "-p", "x", "--model", "nan"], "the file is damaged or its training diverged"),
     Bad(&["m0.png", "-p", "x", "--out-dir", "text.png/out"], "name another one with --out-dir"),
     Bad(&["m0.png", "-p", "x", "--out-dir", "text.png"], "name another one with --out-dir"),
-    Bad(&["m0.png", "./m0.png", "-p", "x"], "different --out-dir"),
     Bad(&["--model", "model", "-p", "x"], "<INPUT>"),
 ];
 
@@ -379,9 +382,27 @@ fn devices_bench_and_completions_answer() {
 #[test]
 fn help_is_as_recorded() {
     let folder = TempFolder::new("cli-help");
-    let verbs = ["segment", "convert", "inspect", "synth", "bench", "devices", "completions"];
+    let verbs = [
+        "segment",
+        "predict",
+        "merge",
+        "eval",
+        "import",
+        "convert",
+        "inspect",
+        "synth",
+        "bench",
+        "verify",
+        "kernels",
+        "devices",
+        "completions",
+        "man",
+    ];
     let mut pages = vec![sam3i(folder.path(), &["--help"]).stdout];
     pages.extend(verbs.map(|verb| sam3i(folder.path(), &[verb, "--help"]).stdout));
+    pages.extend(
+        ["list", "check", "bench"].map(|verb| sam3i(folder.path(), &["kernels", verb, "--help"]).stdout),
+    );
     let page = pages.join("\n----------\n\n");
     let recorded = data("help.txt");
     if std::env::var_os("SAM3I_BLESS").is_some() {

@@ -362,7 +362,7 @@ HEAD = """\
 Eight scenes of the world that nano, the model inside the binary, was trained on: drawn things in three art styles.
 It never saw these scenes. On a fresh clone, without any download:
 
-```
+```sh
 cargo run --release -- segment examples/{picture} --level {level} -p "{text}" --out-dir out
 ```
 
@@ -372,7 +372,8 @@ the model answers, in bold where it is wrong (IoU below 0.5, or something where 
 
 Overlays and tables are made by one command:
 
-```
+```sh
+# needs Python, with numpy and Pillow
 python tools/nano/examples.py answer --sam3i "cargo run -q --release --" --out examples
 ```
 """

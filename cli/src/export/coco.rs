@@ -4,6 +4,7 @@
 //! polygons for programs that know nothing else: a list a piece, holes joined to it along lines that enclose nothing. What
 //! was found so far waits in two temporary files, not in memory.
 
+use super::shapes::score;
 use crate::output::{Temporary, create_temporary};
 use crate::report::Report;
 use anyhow::{Context, Result};
@@ -100,7 +101,7 @@ impl DataSet {
                 "iscrowd": 0,
                 "area": item.instance.area,
                 "bbox": [bounds.x, bounds.y, bounds.width, bounds.height],
-                "score": item.instance.score,
+                "score": score(item.instance.score),
                 "segmentation": segmentation(rle, self.masks)?,
             });
             self.annotations.add(&entry, self.counts[1] == 0)?;

@@ -1,7 +1,7 @@
 //! GeoJSON (RFC 7946): a feature an instance. Coordinates are pixels of the picture, `x` to the right and `y` down, not
 //! degrees; outer rings run anticlockwise in these numbers, holes clockwise.
 
-use super::shapes::{polygons, whole};
+use super::shapes::{polygons, score, whole};
 use super::{Found, Item};
 use crate::output::write_json;
 use anyhow::Result;
@@ -31,7 +31,7 @@ fn feature(found: &Found, item: &Item) -> Result<Value> {
             "label": prompt.label(),
             "prompt": prompt.index,
             "level": prompt.level,
-            "score": instance.score,
+            "score": score(instance.score),
             "area": instance.area,
         },
         "geometry": geometry(&polygons(found, item)?),

@@ -3,6 +3,7 @@
 use super::names::name_all;
 use super::{Input, Listed};
 use anyhow::{Context, Result, ensure};
+use glob::MatchOptions;
 use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::fs;
@@ -81,7 +82,8 @@ impl Finder {
     }
 
     fn pattern(&mut self, pattern: &str) {
-        let paths = match glob::glob(pattern) {
+        let options = MatchOptions { require_literal_leading_dot: true, ..MatchOptions::new() };
+        let paths = match glob::glob_with(pattern, options) {
             Ok(paths) => paths,
             Err(error) => return self.problems.push(format!("{pattern}: not a pattern: {error}")),
         };

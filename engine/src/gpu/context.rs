@@ -71,7 +71,8 @@ impl Gpu {
         };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
             .map_err(|e| failed(&format!("starting {}", facts.name), e))?;
-        Ok(Self::of(device, &queue, facts, limits, dtype, options))
+        let pipelines = Pipelines::new(&options.overrides)?;
+        Ok(Self::of(device, &queue, facts, limits, dtype, options, pipelines))
     }
 
     fn of(
@@ -81,6 +82,7 @@ impl Gpu {
         limits: wgpu::Limits,
         dtype: DType,
         options: &GpuOptions,
+        pipelines: Pipelines,
     ) -> Self {
         let health = Health::default();
         health.watch(&device);
@@ -97,7 +99,7 @@ impl Gpu {
             options: options.clone(),
             dtype,
             limits,
-            pipelines: Pipelines::default(),
+            pipelines,
             recorder,
             health,
             nothing: Raw { number: 0, buffer: nothing },

@@ -1,6 +1,7 @@
 //! How a GPU device is to run.
 
 use crate::DType;
+use std::collections::BTreeMap;
 
 /// Which adapter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub struct GpuOptions {
     pub dtype: Option<DType>,
     /// Most bytes of GPU memory to take; no bound of our own if `None`.
     pub budget: Option<u64>,
+    /// WGSL texts to run in place of ours, by the name of the kernel (see `sam3i_kernels::gpu::all`).
+    pub overrides: BTreeMap<String, String>,
 }
 
 impl GpuOptions {
@@ -41,6 +44,14 @@ impl GpuOptions {
     #[must_use]
     pub fn dtype(mut self, dtype: DType) -> Self {
         self.dtype = Some(dtype);
+        self
+    }
+
+    /// Runs this WGSL text in place of our kernel of that name. It has to keep the kernel's bindings, parameters and header
+    /// constants; it is compiled with wgpu's checks of bounds and loops.
+    #[must_use]
+    pub fn override_kernel(mut self, name: impl Into<String>, source: impl Into<String>) -> Self {
+        self.overrides.insert(name.into(), source.into());
         self
     }
 

@@ -1,8 +1,8 @@
 //! Compiled kernels, each compiled once for a device.
 
 use crate::{Error, Result};
-use sam3i_kernels::gpu::{Constant, Kernel};
-use std::collections::HashMap;
+use sam3i_kernels::gpu::{self, Constant, Kernel};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Set (to anything) to compile kernels with wgpu's checks of bounds and loops: slower, for hunting a kernel's mistake.
@@ -22,15 +22,25 @@ type Key = (&'static str, Vec<Constant>);
 pub(super) struct Pipelines {
     made: Mutex<HashMap<Key, Arc<Pipeline>>>,
     checked: bool,
-}
-
-impl Default for Pipelines {
-    fn default() -> Self {
-        Self { made: Mutex::default(), checked: std::env::var_os(CHECKED_VARIABLE).is_some() }
-    }
+    /// Texts of the user's in place of ours.
+    overrides: BTreeMap<String, String>,
 }
 
 impl Pipelines {
+    /// None compiled yet; these texts take the place of our kernels of that name.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] for a name that no kernel has.
+    pub fn new(overrides: &BTreeMap<String, String>) -> Result<Self> {
+        let names: Vec<_> = gpu::all().iter().map(|kernel| kernel.name).collect();
+        if let Some(unknown) = overrides.keys().find(|name| !names.contains(&name.as_str())) {
+            let reason = format!("there is no such kernel; the kernels are {}", names.join(", "));
+            return Err(Error::Gpu { what: format!("replacing {unknown}"), reason });
+        }
+        let checked = std::env::var_os(CHECKED_VARIABLE).is_some();
+        Ok(Self { made: Mutex::default(), checked, overrides: overrides.clone() })
+    }
+
     /// The kernel with these constants, compiled if it was not yet.
     pub fn get(
         &self,
@@ -57,7 +67,7 @@ impl Pipelines {
     ) -> Result<Pipeline> {
         let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
         let layout = layout(device, kernel);
-        let module = self.module(device, kernel, constants);
+        let module = self.module(device, kernel, constants)?;
         let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(kernel.name),
             layout: Some(&device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
@@ -87,17 +97,26 @@ impl Pipelines {
         device: &wgpu::Device,
         kernel: &'static Kernel,
         constants: &[Constant],
-    ) -> wgpu::ShaderModule {
-        let descriptor = wgpu::ShaderModuleDescriptor {
-            label: Some(kernel.name),
-            source: wgpu::ShaderSource::Wgsl(kernel.specialised(constants)),
+    ) -> Result<wgpu::ShaderModule> {
+        let replaced = self.overrides.get(kernel.name);
+        let text = match replaced {
+            None => kernel.specialised(constants),
+            Some(text) => gpu::specialised(text, constants).map_err(|constant| Error::Gpu {
+                what: format!("replacing {}", kernel.name),
+                reason: format!("the text needs the line `const {constant}: ..;` at its top, as ours has it"),
+            })?,
         };
-        if self.checked {
-            return device.create_shader_module(descriptor);
+        let descriptor =
+            wgpu::ShaderModuleDescriptor { label: Some(kernel.name), source: wgpu::ShaderSource::Wgsl(text) };
+        if self.checked || replaced.is_some() {
+            return Ok(device.create_shader_module(descriptor));
         }
         // SAFETY: the kernels are our own. Their loops end, and they keep to their operands' bounds, which the ops check
         // before every call; tests run them with the checks on as well.
-        unsafe { device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
+        let module = unsafe {
+            device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
+        };
+        Ok(module)
     }
 }
 

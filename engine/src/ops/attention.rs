@@ -4,6 +4,7 @@ use super::same_device;
 use crate::gpu::on_gpu;
 #[cfg(feature = "gpu")]
 use crate::gpu::ops::attention::Seen;
+use crate::second::{Second, second};
 use crate::{Backend, Error, Result, Tensor, trace};
 use sam3i_kernels::attention::{self as kernel, Options, Shape, View, cpu, reference};
 use sam3i_kernels::isa::Precision;
@@ -57,6 +58,9 @@ impl AttentionOptions<'_> {
 /// # Errors
 /// [`Error::Shape`], [`Error::DeviceMismatch`], [`Error::DType`].
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, options: AttentionOptions) -> Result<Tensor> {
+    if let Some(second) = second("attention", q.device(), [q.shape(), k.shape(), v.shape()]) {
+        return second.compare(attention(q, k, v, options), |on| again(on, [q, k, v], options));
+    }
     same_device("attention", &[q, k, v])?;
     let shape = shape_of(q, k, v, options.heads)?;
     check_options(&shape, &options)?;
@@ -94,6 +98,21 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, options: AttentionOptions) 
             cpu::run(call, q_view, k_view, v_view, &mut scratch.values, out);
         }
     })
+}
+
+/// The same on the second device.
+fn again(on: &Second, [q, k, v]: [&Tensor; 3], options: AttentionOptions) -> Result<Tensor> {
+    let held = match options.bias {
+        Bias::None => vec![],
+        Bias::Full(bias) => vec![on.tensor(bias)?],
+        Bias::Factored { rows, columns } => vec![on.tensor(rows)?, on.tensor(columns)?],
+    };
+    let bias = match held.as_slice() {
+        [] => Bias::None,
+        [bias] => Bias::Full(bias),
+        [rows, columns, ..] => Bias::Factored { rows, columns },
+    };
+    attention(&on.tensor(q)?, &on.tensor(k)?, &on.tensor(v)?, AttentionOptions { bias, ..options })
 }
 
 fn shape_of(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize) -> Result<Shape> {

@@ -2,6 +2,7 @@
 
 use super::{check_f32, operand, same_device, values};
 use crate::gpu::on_gpu;
+use crate::second::second;
 use crate::{Backend, Error, Result, Tensor, trace};
 use sam3i_kernels::concat::{Part, cpu, reference};
 
@@ -14,6 +15,14 @@ use sam3i_kernels::concat::{Part, cpu, reference};
 /// [`Error::Shape`] if there is no operand, they do not have that axis or differ in another; [`Error::DType`] for half
 /// storage; [`Error::DeviceMismatch`].
 pub fn concat(operands: &[&Tensor], axis: usize) -> Result<Tensor> {
+    if let Some(first) = operands.first()
+        && let Some(second) = second("concat", first.device(), operands.iter().map(|t| t.shape()))
+    {
+        return second.compare(concat(operands, axis), |on| {
+            let operands = operands.iter().map(|t| on.tensor(t)).collect::<Result<Vec<_>>>()?;
+            concat(&operands.iter().collect::<Vec<_>>(), axis)
+        });
+    }
     same_device("concat", operands)?;
     let shape = joined_shape(operands, axis)
         .map_err(|problem| Error::shape("concat", problem, operands.iter().map(|t| t.shape())))?;

@@ -3,6 +3,7 @@
 use super::prepared::{Form, Prepared};
 use super::{Activation, values};
 use crate::gpu::on_gpu;
+use crate::second::{Second, second};
 use crate::{Backend, Device, Error, Result, Tensor, trace};
 use sam3i_kernels::conv::{Shape, cpu, reference};
 use sam3i_kernels::matmul::cpu::Packed;
@@ -38,13 +39,25 @@ impl ConvWeight {
         if let Some(gpu) = device.as_gpu() {
             let rows = sam3i_kernels::conv::gpu::rows(&shape, &w);
             let weight = gpu.weight(shape.fan_in(), &rows, false)?;
-            return Ok(Self { shape, weight: Prepared::on_gpu(device, weight) });
+            return Ok(Self { shape, weight: Prepared::on_gpu(device, weight, w) });
         }
         let weight = {
             let pack = |isa, precision, w: &[f32]| cpu::pack(isa, precision, &shape, w);
             Prepared::new(device, w, device.precision(), pack, Packed::bytes)
         };
         Ok(Self { shape, weight })
+    }
+
+    /// `[out_channels, channels, kernel, kernel]`.
+    fn shape(&self) -> [usize; 4] {
+        let Shape { out_channels, channels, kernel, .. } = self.shape;
+        [out_channels, channels, kernel, kernel]
+    }
+
+    /// The same on the second device.
+    fn on(&self, second: &Second) -> Result<Self> {
+        let values = second.values(self.weight.source.as_deref())?;
+        Self::new(second.device(), self.shape(), self.shape.stride, self.shape.padding, values)
     }
 }
 
@@ -56,9 +69,14 @@ impl ConvWeight {
 /// # Errors
 /// [`Error::Shape`] (also where the kernel does not fit once), [`Error::DeviceMismatch`], [`Error::DType`].
 pub fn conv(x: &Tensor, w: &ConvWeight, bias: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
+    if let Some(second) = second("conv", x.device(), [x.shape(), &w.shape()]) {
+        return second.compare(conv(x, w, bias, activation), |on| {
+            conv(&on.tensor(x)?, &w.on(on)?, on.optional(bias)?.as_ref(), activation)
+        });
+    }
     let [height, width, channels] = x.dims()?;
     let shape = Shape { height, width, ..w.shape };
-    let weight_shape = [shape.out_channels, shape.channels, shape.kernel, shape.kernel];
+    let weight_shape = w.shape();
     let (out_height, out_width) = shape.out_size();
     if channels != shape.channels || out_height == 0 || out_width == 0 {
         return Err(Error::shape("conv", "map and kernel do not fit", [x.shape(), &weight_shape]));

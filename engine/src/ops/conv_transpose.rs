@@ -3,6 +3,7 @@
 use super::prepared::{Form, Prepared};
 use super::{Activation, values};
 use crate::gpu::on_gpu;
+use crate::second::{Second, second};
 use crate::{Backend, Device, Error, Result, Tensor, trace};
 use sam3i_kernels::conv_transpose::cpu::PackedTaps;
 use sam3i_kernels::conv_transpose::{Shape, cpu, reference};
@@ -31,7 +32,7 @@ impl ConvTransposeWeight {
         #[cfg(feature = "gpu")]
         if let Some(gpu) = device.as_gpu() {
             let rows = sam3i_kernels::conv_transpose::gpu::as_matrix(channels, out_channels, &w);
-            let weight = Prepared::on_gpu(device, gpu.weight(channels, &rows, false)?);
+            let weight = Prepared::on_gpu(device, gpu.weight(channels, &rows, false)?, w);
             return Ok(Self { channels, out_channels, weight });
         }
         let pack = |isa, precision, w: &[f32]| PackedTaps::new(isa, precision, channels, out_channels, w);
@@ -40,6 +41,12 @@ impl ConvTransposeWeight {
             out_channels,
             weight: Prepared::new(device, w, device.precision(), pack, PackedTaps::bytes),
         })
+    }
+
+    /// The same on the second device.
+    fn on(&self, second: &Second) -> Result<Self> {
+        let values = second.values(self.weight.source.as_deref())?;
+        Self::new(second.device(), self.channels, self.out_channels, values)
     }
 }
 
@@ -56,6 +63,13 @@ pub fn conv_transpose_2x2(
     bias: &Tensor,
     activation: Activation,
 ) -> Result<Tensor> {
+    if let Some(second) =
+        second("conv_transpose", x.device(), [x.shape(), &[w.channels, w.out_channels, 2, 2]])
+    {
+        return second.compare(conv_transpose_2x2(x, w, bias, activation), |on| {
+            conv_transpose_2x2(&on.tensor(x)?, &w.on(on)?, &on.tensor(bias)?, activation)
+        });
+    }
     let [height, width, channels] = x.dims()?;
     let weight_shape = [w.channels, w.out_channels, 2, 2];
     if channels != w.channels || bias.shape() != [w.out_channels] {

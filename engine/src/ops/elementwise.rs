@@ -5,6 +5,7 @@
 
 use super::{check_f32, overwrite, same_device};
 use crate::gpu::on_gpu;
+use crate::second::second;
 use crate::{Backend, Error, Result, Tensor, trace};
 use sam3i_kernels::elementwise::{Binary, Unary, cpu, flops, reference};
 
@@ -105,6 +106,10 @@ pub fn inverse_sigmoid(x: Tensor, eps: f32) -> Result<Tensor> {
 }
 
 fn unary(name: &'static str, op: Unary, x: Tensor) -> Result<Tensor> {
+    if let Some(second) = second(name, x.device(), [x.shape()]) {
+        let copy = second.tensor(&x)?;
+        return second.compare(unary(name, op, x), |_| unary(name, op, copy));
+    }
     let _trace = trace::op(name, flops(x.len()), [x.shape()]);
     check_f32(name, &x)?;
     on_gpu!(x.device(), |gpu| crate::gpu::ops::elementwise::unary(gpu, op, &x));
@@ -115,6 +120,10 @@ fn unary(name: &'static str, op: Unary, x: Tensor) -> Result<Tensor> {
 }
 
 fn binary(name: &'static str, op: Binary, a: Tensor, b: &Tensor) -> Result<Tensor> {
+    if let Some(second) = second(name, a.device(), [a.shape(), b.shape()]) {
+        let copy = second.tensor(&a)?;
+        return second.compare(binary(name, op, a, b), |on| binary(name, op, copy, &on.tensor(b)?));
+    }
     same_device(name, &[&a, b])?;
     check_f32(name, &a)?;
     check_f32(name, b)?;

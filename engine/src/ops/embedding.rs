@@ -2,6 +2,7 @@
 
 use super::{dims, values};
 use crate::gpu::on_gpu;
+use crate::second::second;
 use crate::{Backend, DType, Error, Result, Tensor, trace};
 use sam3i_kernels::embedding::{cpu, reference};
 
@@ -13,6 +14,9 @@ use sam3i_kernels::embedding::{cpu, reference};
 /// # Errors
 /// [`Error::Shape`] if the table has other axes; [`Error::Value`] for an id that is not below `v`.
 pub fn embedding(table: &Tensor, ids: &[u32]) -> Result<Tensor> {
+    if let Some(second) = second("embedding", table.device(), [table.shape(), &[ids.len()]]) {
+        return second.compare(embedding(table, ids), |on| embedding(&on.tensor(table)?, ids));
+    }
     let [v, c] = dims("embedding", "[v, c]", table)?;
     if let Some(id) = ids.iter().find(|&&id| id as usize >= v) {
         let problem = format!("the table has no row {id} (given {:?})", table.shape());

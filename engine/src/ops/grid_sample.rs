@@ -2,6 +2,7 @@
 
 use super::{dims, on_host, operand, same_device, values};
 use crate::gpu::on_gpu;
+use crate::second::{Second, second};
 use crate::{Backend, Error, Result, Tensor, trace};
 use sam3i_kernels::grid_sample::{cpu, flops, reference};
 
@@ -15,6 +16,10 @@ use sam3i_kernels::grid_sample::{cpu, flops, reference};
 /// [`Error::Shape`] if the shapes are not those; [`Error::Value`] for a coordinate that is not finite; [`Error::DType`] for
 /// half storage; [`Error::DeviceMismatch`].
 pub fn grid_sample(x_hwc: &Tensor, points: &Tensor) -> Result<Tensor> {
+    if let Some(second) = second("grid_sample", x_hwc.device(), [x_hwc.shape(), points.shape()]) {
+        let again = |on: &Second| grid_sample(&on.tensor(x_hwc)?, &on.tensor(points)?);
+        return second.compare(grid_sample(x_hwc, points), again);
+    }
     same_device("grid_sample", &[x_hwc, points])?;
     let [h, w, c] = dims("grid_sample", "[h, w, c]", x_hwc)?;
     let [n, two] = dims("grid_sample", "points [n, 2]", points)?;

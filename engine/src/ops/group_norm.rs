@@ -2,6 +2,7 @@
 
 use super::{check_f32, check_shape, dims, overwrite, same_device, values};
 use crate::gpu::on_gpu;
+use crate::second::second;
 use crate::{Backend, Error, Result, Tensor, trace};
 use sam3i_kernels::group_norm::{Params, cpu, flops, reference};
 
@@ -22,6 +23,12 @@ pub fn group_norm(
     eps: f32,
     relu: bool,
 ) -> Result<Tensor> {
+    if let Some(second) = second("group_norm", x_hwc.device(), [x_hwc.shape()]) {
+        let x = second.tensor(&x_hwc)?;
+        return second.compare(group_norm(x_hwc, groups, gamma, beta, eps, relu), |on| {
+            group_norm(x, groups, &on.tensor(gamma)?, &on.tensor(beta)?, eps, relu)
+        });
+    }
     same_device("group_norm", &[&x_hwc, gamma, beta])?;
     let [_, _, c] = dims("group_norm", "[h, w, c]", &x_hwc)?;
     if groups == 0 || !c.is_multiple_of(groups) {

@@ -2,6 +2,7 @@
 
 use super::{check_f32, check_shape, operand, same_device, values};
 use crate::gpu::on_gpu;
+use crate::second::second;
 use crate::{Backend, Result, Tensor, trace};
 use sam3i_kernels::layer_norm::{cpu, flops, reference};
 
@@ -14,6 +15,11 @@ use sam3i_kernels::layer_norm::{cpu, flops, reference};
 /// [`crate::Error::Shape`] if `gamma` or `beta` is not `[c]`; [`crate::Error::DType`] for half storage;
 /// [`crate::Error::DeviceMismatch`].
 pub fn layer_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f32) -> Result<Tensor> {
+    if let Some(second) = second("layer_norm", x.device(), [x.shape()]) {
+        return second.compare(layer_norm(x, gamma, beta, eps), |on| {
+            layer_norm(&on.tensor(x)?, &on.tensor(gamma)?, &on.tensor(beta)?, eps)
+        });
+    }
     same_device("layer_norm", &[x, gamma, beta])?;
     let c = x.last_dim();
     check_shape("layer_norm", "gamma", gamma, &[c], x)?;

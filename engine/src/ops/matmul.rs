@@ -5,6 +5,7 @@ use super::{Activation, same_device, values};
 use crate::gpu::on_gpu;
 #[cfg(feature = "gpu")]
 use crate::gpu::ops::products;
+use crate::second::{Second, second};
 use crate::{Backend, Device, Error, Result, Tensor, trace};
 use sam3i_kernels::isa::Precision;
 use sam3i_kernels::matmul::cpu::Packed;
@@ -52,7 +53,8 @@ impl Matrix {
         }
         #[cfg(feature = "gpu")]
         if let Some(gpu) = device.as_gpu() {
-            return Ok(Self { n, k, weight: Prepared::on_gpu(device, gpu.weight(k, &values, in_f32)?) });
+            let weight = gpu.weight(k, &values, in_f32)?;
+            return Ok(Self { n, k, weight: Prepared::on_gpu(device, weight, values) });
         }
         let _ = in_f32; // a host device says it by the precision
         let pack = |isa, precision, w: &[f32]| Packed::new(isa, precision, n, k, w);
@@ -70,6 +72,11 @@ impl Matrix {
     #[must_use]
     pub fn inputs(&self) -> usize {
         self.k
+    }
+
+    /// The same on the second device.
+    fn on(&self, second: &Second) -> Result<Self> {
+        Self::new(second.device(), self.n, self.k, second.values(self.weight.source.as_deref())?)
     }
 }
 
@@ -92,6 +99,13 @@ pub struct LinearOptions<'a> {
 /// # Errors
 /// [`Error::Shape`], [`Error::DeviceMismatch`], [`Error::DType`].
 pub fn linear(x: &Tensor, w: &Matrix, options: LinearOptions) -> Result<Tensor> {
+    if let Some(second) = second("linear", x.device(), [x.shape(), &[w.n, w.k]]) {
+        return second.compare(linear(x, w, options), |on| {
+            let (bias, residual) = (on.optional(options.bias)?, on.optional(options.residual)?);
+            let options = LinearOptions { bias: bias.as_ref(), residual: residual.as_ref(), ..options };
+            linear(&on.tensor(x)?, &w.on(on)?, options)
+        });
+    }
     let weight_shape = [w.n, w.k];
     if x.last_dim() != w.k || x.shape().is_empty() {
         let problem = format!("the last axis must have {} channels", w.k);
@@ -146,6 +160,10 @@ fn check_options(options: &LinearOptions, shape: &[usize], n: usize) -> Result<(
 /// # Errors
 /// [`Error::Shape`], [`Error::DeviceMismatch`], [`Error::DType`].
 pub fn matmul_transposed(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if let Some(second) = second("matmul", a.device(), [a.shape(), b.shape()]) {
+        let again = |on: &Second| matmul_transposed(&on.tensor(a)?, &on.tensor(b)?);
+        return second.compare(matmul_transposed(a, b), again);
+    }
     same_device("matmul", &[a, b])?;
     let shapes = [a.shape(), b.shape()];
     let ([m, k], [n, b_k]) = (a.dims()?, b.dims()?);

@@ -2,6 +2,7 @@
 
 use super::{dims, operand, values};
 use crate::gpu::on_gpu;
+use crate::second::second;
 use crate::{Backend, Error, Result, Tensor, trace};
 use sam3i_kernels::mean_rows::{cpu, flops, reference};
 
@@ -15,6 +16,9 @@ use sam3i_kernels::mean_rows::{cpu, flops, reference};
 /// [`Error::Shape`] if `x_nc` has other axes or another number of rows than there are flags; [`Error::DType`] for half
 /// storage.
 pub fn mean_rows(x_nc: &Tensor, keep: &[bool]) -> Result<Tensor> {
+    if let Some(second) = second("mean_rows", x_nc.device(), [x_nc.shape()]) {
+        return second.compare(mean_rows(x_nc, keep), |on| mean_rows(&on.tensor(x_nc)?, keep));
+    }
     let [n, c] = dims("mean_rows", "[n, c]", x_nc)?;
     if n != keep.len() {
         let problem = format!("{} flags for {n} rows", keep.len());

@@ -8,6 +8,8 @@ use sam3i_kernels::isa::Precision;
 pub(super) struct Prepared<P> {
     pub device: Device,
     pub form: Form<P>,
+    /// The values it was made from, if they were asked for (see `crate::second`).
+    pub source: Option<Vec<f32>>,
 }
 
 pub(super) enum Form<P> {
@@ -34,6 +36,7 @@ impl<P> Prepared<P> {
     where
         P: Send,
     {
+        let source = crate::trace::comparer().map(|_| values.clone());
         let form = match device.backend() {
             None => Form::Shapes,
             Some(Backend::Reference) => {
@@ -46,13 +49,14 @@ impl<P> Prepared<P> {
                 Form::Packed(Counted::new(packed, bytes, device.pool()))
             }
         };
-        Self { device: device.clone(), form }
+        Self { device: device.clone(), form, source }
     }
 
     /// A weight on a GPU.
     #[cfg(feature = "gpu")]
-    pub fn on_gpu(device: &Device, weight: crate::gpu::Weight) -> Self {
-        Self { device: device.clone(), form: Form::Gpu(weight) }
+    pub fn on_gpu(device: &Device, weight: crate::gpu::Weight, values: Vec<f32>) -> Self {
+        let source = crate::trace::comparer().map(|_| values);
+        Self { device: device.clone(), form: Form::Gpu(weight), source }
     }
 
     /// The weight on the GPU it lives on.

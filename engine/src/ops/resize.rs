@@ -2,7 +2,8 @@
 
 use super::{check_f32, dims, operand, overwrite, same_device, values};
 use crate::gpu::on_gpu;
-use crate::{Backend, Error, Result, Tensor, trace};
+use crate::second::{Second, second};
+use crate::{Backend, Device, Error, Result, Tensor, trace};
 use sam3i_kernels::elementwise::flops as elementwise_flops;
 use sam3i_kernels::resize::{Params, bilinear_flops, cpu, reference};
 
@@ -14,6 +15,9 @@ use sam3i_kernels::resize::{Params, bilinear_flops, cpu, reference};
 /// # Errors
 /// [`Error::Shape`] if `x_hwc` is no map; [`Error::DType`] for half storage.
 pub fn nearest_2x(x_hwc: &Tensor) -> Result<Tensor> {
+    if let Some(second) = second("nearest_2x", x_hwc.device(), [x_hwc.shape()]) {
+        return second.compare(nearest_2x(x_hwc), |on| nearest_2x(&on.tensor(x_hwc)?));
+    }
     let [h, w, c] = dims("nearest_2x", "[h, w, c]", x_hwc)?;
     let _trace = trace::op("nearest_2x", 0, [x_hwc.shape()]);
     let x = operand("nearest_2x", x_hwc)?;
@@ -33,6 +37,12 @@ pub fn nearest_2x(x_hwc: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// [`Error::Shape`] if the shapes are not those; [`Error::DType`] for half storage; [`Error::DeviceMismatch`].
 pub fn add_nearest_2x(fine_hwc: Tensor, coarse_hwc: &Tensor) -> Result<Tensor> {
+    let shapes = [fine_hwc.shape(), coarse_hwc.shape()];
+    if let Some(second) = second("add_nearest_2x", fine_hwc.device(), shapes) {
+        let fine = second.tensor(&fine_hwc)?;
+        let again = |on: &Second| add_nearest_2x(fine, &on.tensor(coarse_hwc)?);
+        return second.compare(add_nearest_2x(fine_hwc, coarse_hwc), again);
+    }
     same_device("add_nearest_2x", &[&fine_hwc, coarse_hwc])?;
     let [h, w, c] = dims("add_nearest_2x", "[h, w, c]", coarse_hwc)?;
     let shapes = [fine_hwc.shape(), coarse_hwc.shape()];
@@ -59,6 +69,10 @@ pub fn add_nearest_2x(fine_hwc: Tensor, coarse_hwc: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// [`Error::Shape`] if `x_nhw` has other axes, or no pixels to take the result from; [`Error::DType`] for half storage.
 pub fn bilinear(x_nhw: &Tensor, out_h: usize, out_w: usize) -> Result<Tensor> {
+    if let Some(second) = second("bilinear", x_nhw.device(), [x_nhw.shape()]) {
+        let again = |on: &Second| bilinear(&on.tensor(x_nhw)?, out_h, out_w);
+        return second.compare(bilinear(x_nhw, out_h, out_w), again);
+    }
     let (n, params) = bilinear_params("bilinear", x_nhw, out_h, out_w)?;
     let _trace = trace::op("bilinear", bilinear_flops(n * out_h * out_w), [x_nhw.shape()]);
     let x = operand("bilinear", x_nhw)?;
@@ -79,6 +93,14 @@ pub fn bilinear(x_nhw: &Tensor, out_h: usize, out_w: usize) -> Result<Tensor> {
 /// # Errors
 /// As [`bilinear`]; [`Error::NoValues`] on the shape-only device.
 pub fn bilinear_threshold(x_nhw: &Tensor, out_h: usize, out_w: usize, threshold: f32) -> Result<Vec<u8>> {
+    if let Some(second) = second("bilinear_threshold", x_nhw.device(), [x_nhw.shape()]) {
+        let mask = bilinear_threshold(x_nhw, out_h, out_w, threshold)?;
+        second.compare(as_planes(x_nhw.device(), &mask, out_h, out_w), |on| {
+            let again = bilinear_threshold(&on.tensor(x_nhw)?, out_h, out_w, threshold)?;
+            as_planes(on.device(), &again, out_h, out_w)
+        })?;
+        return Ok(mask);
+    }
     let (n, params) = bilinear_params("bilinear_threshold", x_nhw, out_h, out_w)?;
     let _trace = trace::op("bilinear_threshold", bilinear_flops(n * out_h * out_w), [x_nhw.shape()]);
     let x = operand("bilinear_threshold", x_nhw)?;
@@ -91,6 +113,12 @@ pub fn bilinear_threshold(x_nhw: &Tensor, out_h: usize, out_w: usize, threshold:
         Backend::Cpu(isa) => cpu::bilinear_threshold(isa, params, threshold, input, &mut mask),
     });
     Ok(mask)
+}
+
+/// A mask's bytes as numbers, to be compared.
+fn as_planes(device: &Device, mask: &[u8], h: usize, w: usize) -> Result<Tensor> {
+    let planes = mask.len().checked_div(h * w).unwrap_or(0);
+    Tensor::from_vec(device, &[planes, h, w], mask.iter().map(|&bit| f32::from(bit)).collect())
 }
 
 fn bilinear_params(op: &'static str, x: &Tensor, out_h: usize, out_w: usize) -> Result<(usize, Params)> {

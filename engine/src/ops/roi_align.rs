@@ -2,6 +2,7 @@
 
 use super::{dims, on_host, operand, same_device, values};
 use crate::gpu::on_gpu;
+use crate::second::{Second, second};
 use crate::{Backend, Error, Result, Tensor, trace};
 use sam3i_kernels::roi_align::{LIMIT, Params, cpu, flops, reference};
 
@@ -15,6 +16,10 @@ use sam3i_kernels::roi_align::{LIMIT, Params, cpu, flops, reference};
 /// [`Error::Shape`] if the shapes are not those, `size` is 0 or the map has no pixels; [`Error::Value`] for a coordinate
 /// that is not finite or more than [`LIMIT`] from 0; [`Error::DType`] for half storage; [`Error::DeviceMismatch`].
 pub fn roi_align(x_hwc: &Tensor, boxes: &Tensor, size: usize) -> Result<Tensor> {
+    if let Some(second) = second("roi_align", x_hwc.device(), [x_hwc.shape(), boxes.shape()]) {
+        let again = |on: &Second| roi_align(&on.tensor(x_hwc)?, &on.tensor(boxes)?, size);
+        return second.compare(roi_align(x_hwc, boxes, size), again);
+    }
     same_device("roi_align", &[x_hwc, boxes])?;
     let [h, w, c] = dims("roi_align", "[h, w, c]", x_hwc)?;
     let [m, four] = dims("roi_align", "boxes [m, 4]", boxes)?;

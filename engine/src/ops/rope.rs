@@ -2,6 +2,7 @@
 
 use super::{check_f32, check_shape, dims, overwrite, same_device, values};
 use crate::gpu::on_gpu;
+use crate::second::second;
 use crate::{Backend, Device, Error, Result, Tensor, trace};
 use sam3i_kernels::rope::{self, Params, cpu, flops, reference};
 
@@ -15,6 +16,10 @@ use sam3i_kernels::rope::{self, Params, cpu, flops, reference};
 /// [`Error::Shape`] if the last axis is not `3 * heads * d` for an even `d`, or the table has another shape;
 /// [`Error::DType`] for half storage; [`Error::DeviceMismatch`].
 pub fn rope(qkv: Tensor, table: &Tensor, heads: usize) -> Result<Tensor> {
+    if let Some(second) = second("rope", qkv.device(), [qkv.shape(), table.shape()]) {
+        let x = second.tensor(&qkv)?;
+        return second.compare(rope(qkv, table, heads), |on| rope(x, &on.tensor(table)?, heads));
+    }
     same_device("rope", &[&qkv, table])?;
     let [b, n, width] = dims("rope", "[b, n, 3 * heads * d]", &qkv)?;
     if heads == 0 || !width.is_multiple_of(6 * heads) {

@@ -2,6 +2,7 @@
 
 use super::{operand, values};
 use crate::gpu::on_gpu;
+use crate::second::{Second, second};
 use crate::{Backend, Device, Error, Result, Tensor, trace};
 use sam3i_kernels::sine::{cpu, flops, reference};
 
@@ -14,6 +15,10 @@ use sam3i_kernels::sine::{cpu, flops, reference};
 /// # Errors
 /// [`Error::Value`] if `channels` is not a multiple of 4.
 pub fn position_map(device: &Device, h: usize, w: usize, channels: usize) -> Result<Tensor> {
+    if let Some(second) = second("position_map", device, []) {
+        let again = |on: &Second| position_map(on.device(), h, w, channels);
+        return second.compare(position_map(device, h, w, channels), again);
+    }
     check_channels("position_map", channels, 4)?;
     let _trace = trace::op("position_map", 0, []);
     Tensor::build(device, &[h * w, channels], |backend, out| match backend {
@@ -31,6 +36,9 @@ pub fn position_map(device: &Device, h: usize, w: usize, channels: usize) -> Res
 /// # Errors
 /// [`Error::Value`] if `channels` is odd; [`Error::DType`] for half storage.
 pub fn sine_code(numbers: &Tensor, channels: usize) -> Result<Tensor> {
+    if let Some(second) = second("sine_code", numbers.device(), [numbers.shape()]) {
+        return second.compare(sine_code(numbers, channels), |on| sine_code(&on.tensor(numbers)?, channels));
+    }
     check_channels("sine_code", channels, 2)?;
     let _trace = trace::op("sine_code", flops(numbers.len() * channels), [numbers.shape()]);
     let numbers = operand("sine_code", numbers)?;

@@ -2,6 +2,7 @@
 
 use super::{dims, operand, values};
 use crate::gpu::on_gpu;
+use crate::second::second;
 use crate::{Backend, Error, Result, Tensor, trace};
 use sam3i_kernels::window::{Params, cpu, reference};
 
@@ -13,6 +14,9 @@ use sam3i_kernels::window::{Params, cpu, reference};
 /// # Errors
 /// [`Error::Shape`] if `x_hwc` is no map or `window` is 0; [`Error::DType`] for half storage.
 pub fn partition(x_hwc: &Tensor, window: usize) -> Result<Tensor> {
+    if let Some(second) = second("partition", x_hwc.device(), [x_hwc.shape()]) {
+        return second.compare(partition(x_hwc, window), |on| partition(&on.tensor(x_hwc)?, window));
+    }
     let [h, w, c] = dims("partition", "[h, w, c]", x_hwc)?;
     if window == 0 {
         return Err(Error::shape("partition", "the window is 0", [x_hwc.shape()]));
@@ -37,6 +41,9 @@ pub fn partition(x_hwc: &Tensor, window: usize) -> Result<Tensor> {
 /// # Errors
 /// [`Error::Shape`] if the windows are not square or are not those of such a map; [`Error::DType`] for half storage.
 pub fn merge(windows: &Tensor, h: usize, w: usize) -> Result<Tensor> {
+    if let Some(second) = second("merge", windows.device(), [windows.shape()]) {
+        return second.compare(merge(windows, h, w), |on| merge(&on.tensor(windows)?, h, w));
+    }
     let [count, tokens, c] = dims("merge", "[windows, tokens, c]", windows)?;
     let window = tokens.isqrt();
     let params = Params { h, w, c, window };

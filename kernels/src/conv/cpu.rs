@@ -2,9 +2,10 @@
 //! while they are packed (implicit GEMM). Columns of the product run over kernel row, kernel column, channel.
 
 use super::Shape;
-use crate::isa::{Isa, Precision};
+use crate::isa::{Avx512Bf16, Isa, Precision};
+use crate::matmul::cpu::bf16;
 use crate::matmul::cpu::driver::{Output, RowMap, product};
-use crate::matmul::cpu::pack::{LeftRows, MOST_ROWS, Packed, transpose};
+use crate::matmul::cpu::pack::{LeftRows, MOST_ROWS, Packed, transpose, transpose_pairs};
 use crate::matmul::{Activation, Epilogue};
 
 /// Packs a weight `[out_channels, channels, kernel, kernel]` for [`run`].
@@ -68,8 +69,16 @@ impl<'a> MapRows<'a> {
 /// What lies under the kernel in the padding; as long as the longest block of `k`.
 static ZEROS: [f32; 2048] = [0.0; 2048];
 
-impl LeftRows for MapRows<'_> {
-    fn pack(&self, isa: Isa, first: usize, rows: usize, first_k: usize, k: usize, out: &mut [f32]) {
+impl MapRows<'_> {
+    /// Calls `f(done, values of each row)` for the runs that columns `first_k .. first_k + k` of these rows consist of.
+    fn for_runs(
+        &self,
+        first: usize,
+        rows: usize,
+        first_k: usize,
+        k: usize,
+        mut f: impl FnMut(usize, &[&[f32]], usize),
+    ) {
         let mut slices = [&[] as &[f32]; MOST_ROWS];
         let mut p = first_k;
         while p < first_k + k {
@@ -79,8 +88,38 @@ impl LeftRows for MapRows<'_> {
                 let run = self.run(first + r, cell / self.columns, cell % self.columns, start, len);
                 *slice = run.unwrap_or(&ZEROS[..len]);
             }
-            transpose(isa, &slices[..rows], len, &mut out[(p - first_k) * rows..], rows);
+            f(p - first_k, &slices[..rows], len);
             p += len;
         }
+    }
+}
+
+impl LeftRows for MapRows<'_> {
+    fn pack(&self, isa: Isa, first: usize, rows: usize, first_k: usize, k: usize, out: &mut [f32]) {
+        self.for_runs(first, rows, first_k, k, |done, values, len| {
+            transpose(isa, values, len, &mut out[done * rows..], rows);
+        });
+    }
+
+    fn pack_pairs(
+        &self,
+        isa: Isa,
+        proof: Avx512Bf16,
+        first: usize,
+        rows: usize,
+        first_k: usize,
+        k: usize,
+        room: &mut [f32],
+        out: &mut [u32],
+    ) {
+        if !self.run.is_multiple_of(2) || !first_k.is_multiple_of(2) {
+            // A pair may lie across two runs.
+            self.pack(isa, first, rows, first_k, k, room);
+            return bf16::join_rows(proof, k, rows, room, out);
+        }
+        let room = bytemuck::cast_slice_mut(room);
+        self.for_runs(first, rows, first_k, k, |done, values, len| {
+            transpose_pairs(isa, proof, values, len, room, &mut out[done / 2 * rows..], rows);
+        });
     }
 }

@@ -6,6 +6,7 @@ use crate::Result;
 use crate::config::Config;
 use crate::level::Level;
 use crate::nn::{Attention, FeedForward, LayerNorm, Mlp, Seen, add};
+use crate::watch::Steps;
 use crate::weights::Weights;
 use sam3i_engine::ops::attention::Bias;
 use sam3i_engine::ops::{concat::concat, elementwise, sine};
@@ -71,7 +72,7 @@ impl Decoder {
     }
 
     /// Queries, boxes and presence after the last layer.
-    pub fn forward(&self, memory: Memory) -> Result<Decoded> {
+    pub fn forward(&self, memory: Memory, steps: &Steps) -> Result<Decoded> {
         let _scope = trace::scope(|| "dec");
         let keys_nc = add(memory.image_nc.clone(), memory.position_nc)?;
         let mut presence = self.presence_token.clone();
@@ -79,6 +80,7 @@ impl Decoder {
         let mut boxes = elementwise::sigmoid(self.reference_points.clone())?;
         let mut queries = x.clone();
         for (i, layer) in self.layers.iter().enumerate() {
+            steps.next()?;
             let _scope = trace::scope(|| format!("layer.{i}"));
             trace::tap("ref_boxes", &boxes);
             let [q, d] = x.dims()?;
@@ -223,8 +225,7 @@ impl Layer {
 
         let placed = add(z.clone(), positions)?;
         let tokens = &memory.prompt.tokens_nc;
-        let seen = Seen { key_padding: Some(&memory.prompt.padding), ..Seen::default() };
-        let z = self.ca_text.forward_add([&placed, tokens, tokens], seen, &z, "ca_text")?;
+        let z = self.ca_text.forward_add([&placed, tokens, tokens], Seen::default(), &z, "ca_text")?;
         let z = self.catext_norm.forward(&z)?;
         trace::tap("catext_norm", &z);
 

@@ -1,11 +1,12 @@
 //! The fusion encoder: image tokens attend to each other and to the prompt (spec section 9).
 
-use super::PromptTokens;
 use super::adapter::Adapters;
+use super::{Once, PromptTokens};
 use crate::Result;
 use crate::config::Config;
 use crate::level::Level;
 use crate::nn::{Attention, FeedForward, LayerNorm, Seen, add};
+use crate::watch::Steps;
 use crate::weights::Weights;
 use sam3i_engine::{Tensor, trace};
 
@@ -24,18 +25,27 @@ impl FusionEncoder {
     ///
     /// # Shapes
     /// `[n, d]` tokens and positions, `[p, d]` prompt to `[n, d]`.
+    ///
+    /// In the first layer the picture attends to itself before it meets the prompt: that is kept in `picture_alone`.
     pub fn forward(
         &self,
         image_nc: &Tensor,
         position_nc: &Tensor,
         prompt: &PromptTokens,
         level: Level,
+        picture_alone: &Once,
+        steps: &Steps,
     ) -> Result<Tensor> {
         let _scope = trace::scope(|| "enc");
         let mut x_nc = image_nc.clone();
         for (i, layer) in self.0.iter().enumerate() {
+            steps.next()?;
             let _scope = trace::scope(|| format!("layer.{i}"));
-            x_nc = layer.forward(x_nc, position_nc, prompt, level)?;
+            x_nc = match i {
+                0 => picture_alone.get_or_make(|| layer.attend_to_itself(x_nc, position_nc))?,
+                _ => layer.attend_to_itself(x_nc, position_nc)?,
+            };
+            x_nc = layer.meet_prompt(x_nc, prompt, level)?;
             trace::tap("", &x_nc);
         }
         Ok(x_nc)
@@ -67,24 +77,19 @@ impl Layer {
         })
     }
 
-    /// Positions go to queries and keys of the self-attention, not to its values. The feed-forward result is computed
-    /// before the adapter runs and added after it.
-    fn forward(
-        &self,
-        x_nc: Tensor,
-        position_nc: &Tensor,
-        prompt: &PromptTokens,
-        level: Level,
-    ) -> Result<Tensor> {
+    /// Positions go to queries and keys of the self-attention, not to its values.
+    fn attend_to_itself(&self, x_nc: Tensor, position_nc: &Tensor) -> Result<Tensor> {
         let y = self.norm1.forward(&x_nc)?;
         let placed = add(y.clone(), position_nc)?;
-        let x_nc = self.self_attn.forward_add([&placed, &placed, &y], Seen::default(), &x_nc, "self_attn")?;
-        drop((placed, y));
+        self.self_attn.forward_add([&placed, &placed, &y], Seen::default(), &x_nc, "self_attn")
+    }
 
+    /// The feed-forward result is computed before the adapter runs and added after it.
+    fn meet_prompt(&self, x_nc: Tensor, prompt: &PromptTokens, level: Level) -> Result<Tensor> {
         let y = self.norm2.forward(&x_nc)?;
         let tokens = &prompt.tokens_nc;
-        let seen = Seen { key_padding: Some(&prompt.padding), ..Seen::default() };
-        let x_nc = self.cross_attn_image.forward_add([&y, tokens, tokens], seen, &x_nc, "cross_attn")?;
+        let x_nc =
+            self.cross_attn_image.forward_add([&y, tokens, tokens], Seen::default(), &x_nc, "cross_attn")?;
 
         let y = self.norm3.forward(&x_nc)?;
         match &self.adapters {

@@ -19,6 +19,13 @@ pub(crate) struct Geometry {
     pub boxes_cxcywh: Vec<([f32; 4], bool)>,
 }
 
+impl Geometry {
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.points.is_empty() && self.boxes_cxcywh.is_empty()
+    }
+}
+
 /// `geometry_encoder`.
 pub(crate) struct GeometryEncoder {
     points: Option<PointProjections>,
@@ -72,7 +79,7 @@ impl GeometryEncoder {
         let _scope = trace::scope(|| "geo");
         let [h, w, d] = pyramid.coarse_hwc.dims()?;
         let mut parts = Vec::new();
-        if !(geometry.points.is_empty() && geometry.boxes_cxcywh.is_empty()) {
+        if !geometry.is_empty() {
             let pooled_hwc = self.img_pre_norm.forward(&pyramid.coarse_hwc)?;
             if !geometry.points.is_empty() {
                 parts.push(self.embed_points(&geometry.points, &pooled_hwc)?);

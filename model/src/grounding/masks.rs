@@ -5,7 +5,7 @@ use crate::Result;
 use crate::config::Config;
 use crate::level::Level;
 use crate::neck::Pyramid;
-use crate::nn::{Attention, Conv, GroupNorm, LayerNorm, Mlp, Seen};
+use crate::nn::{Attention, Conv, GroupNorm, LayerNorm, Linear, Mlp, Seen, add};
 use crate::weights::Weights;
 use sam3i_engine::{Tensor, ops, trace};
 
@@ -14,7 +14,9 @@ pub(crate) struct SegmentationHead {
     cross_attn_norm: LayerNorm,
     cross_attend_prompt: Attention,
     stages: [Stage; 2],
+    /// A 1 x 1 convolution, applied to the queries instead of the pixels.
     instance_seg_head: Conv,
+    instance_fold: Linear,
     semantic_seg_head: Conv,
     mask_predictor: Mlp,
     /// The predictors of the simple and the complex level.
@@ -43,6 +45,7 @@ impl SegmentationHead {
             cross_attend_prompt: Attention::load(&w.at("cross_attend_prompt"), d, config.heads)?,
             stages: [stage(0)?, stage(1)?],
             instance_seg_head: Conv::load_1x1(&w.at("instance_seg_head"), d, d)?,
+            instance_fold: load_fold(&w.in_f32().at("instance_seg_head"), d)?,
             semantic_seg_head: Conv::load_1x1(&w.at("semantic_seg_head"), d, 1)?,
             mask_predictor: predictor(0)?,
             adapters: if with_adapters { Some([predictor(1)?, predictor(2)?]) } else { None },
@@ -62,8 +65,12 @@ impl SegmentationHead {
         let _scope = trace::scope(|| "seg");
         let y = self.cross_attn_norm.forward(fused_nc)?;
         let tokens = &prompt.tokens_nc;
-        let seen = Seen { key_padding: Some(&prompt.padding), ..Seen::default() };
-        let m = self.cross_attend_prompt.forward_add([&y, tokens, tokens], seen, fused_nc, "cross_attn")?;
+        let m = self.cross_attend_prompt.forward_add(
+            [&y, tokens, tokens],
+            Seen::default(),
+            fused_nc,
+            "cross_attn",
+        )?;
 
         let [h, w, d] = pyramid.coarse_hwc.dims()?;
         let u = m.reshape(&[h, w, d])?;
@@ -74,9 +81,10 @@ impl SegmentationHead {
         if trace::wants_tensors() {
             trace::tap("semantic", &self.semantic_seg_head.forward(&u)?);
         }
-        let e = self.instance_seg_head.forward(&u)?;
-        trace::tap("instance_embed", &e);
-        Ok(e)
+        if trace::wants_tensors() {
+            trace::tap("instance_embed", &self.instance_seg_head.forward(&u)?);
+        }
+        Ok(u)
     }
 
     /// The mask logits of these queries.
@@ -86,9 +94,11 @@ impl SegmentationHead {
     pub fn mask_logits(&self, queries_qc: &Tensor, features_hwc: &Tensor, level: Level) -> Result<Tensor> {
         let _scope = trace::scope(|| "seg");
         let [h, w, d] = features_hwc.dims()?;
-        let embed = self.predictor(level).forward(queries_qc)?;
+        let embed = self.instance_fold.forward(&self.predictor(level).forward(queries_qc)?)?;
+        let [k, _] = embed.dims()?;
+        let (embed, offset) = (embed.narrow(1, 0, d)?, embed.narrow(1, d, 1)?.permute(&[1, 0])?);
         let logits_nk = ops::matmul::matmul_transposed(&features_hwc.reshape(&[h * w, d])?, &embed)?;
-        let [_, k] = logits_nk.dims()?;
+        let logits_nk = add(logits_nk, &offset)?;
         Ok(logits_nk.permute(&[1, 0])?.reshape(&[k, h, w])?)
     }
 
@@ -108,6 +118,18 @@ impl SegmentationHead {
         }
         Ok(())
     }
+}
+
+/// The convolution `W u + b` of the pixels `u`, as the queries `k` of a mask see it: `k · (W u + b) = (Wᵀ k) · u + b · k`. So two
+/// hundred queries are multiplied instead of every pixel. `[q, d]` to `[q, d + 1]`, the last the offset.
+fn load_fold(w: &Weights, d: usize) -> Result<Linear> {
+    let (weight, bias) = (w.values("weight", &[d, d, 1, 1])?, w.values("bias", &[d])?);
+    let mut rows = Vec::with_capacity(weight.len() + bias.len());
+    if !weight.is_empty() {
+        (0..d).for_each(|column| rows.extend(weight.iter().skip(column).step_by(d)));
+        rows.extend(bias);
+    }
+    Linear::from_values(w, d, d + 1, rows, Tensor::zeros(w.device(), &[d + 1])?)
 }
 
 impl Stage {

@@ -29,6 +29,11 @@ impl Scoring {
         })
     }
 
+    /// `norm(x + mlp(x))`, token by token.
+    fn embed(&self, tokens_nc: &Tensor) -> Result<Tensor> {
+        self.out_norm.forward(&add(self.prompt_mlp.forward(tokens_nc)?, tokens_nc)?)
+    }
+
     /// The logit of each query. The prompt is averaged over its real tokens, geometry included.
     ///
     /// # Shapes
@@ -36,11 +41,11 @@ impl Scoring {
     pub fn forward(&self, queries_qc: &Tensor, prompt: &PromptTokens) -> Result<Tensor> {
         let _scope = trace::scope(|| "score");
         let d = queries_qc.last_dim();
-        let y = add(self.prompt_mlp.forward(&prompt.tokens_nc)?, &prompt.tokens_nc)?;
-        let y = self.out_norm.forward(&y)?;
-        trace::tap("prompt_mlp", &y);
-        let real: Vec<bool> = prompt.padding.iter().map(|padding| !padding).collect();
-        let pooled = ops::mean_rows::mean_rows(&y, &real)?.reshape(&[1, d])?;
+        let y = self.embed(&prompt.tokens_nc)?;
+        if trace::wants_tensors() {
+            trace::tap("prompt_mlp", &self.embed(&prompt.padded_nc)?);
+        }
+        let pooled = ops::mean_rows::mean_rows(&y, &vec![true; y.shape()[0]])?.reshape(&[1, d])?;
         let pooled = self.prompt_proj.forward(&pooled)?;
         trace::tap("prompt_proj", &pooled);
 

@@ -21,8 +21,6 @@ pub(crate) struct Attention {
 pub(crate) struct Seen<'a> {
     /// Query `i` sees keys up to `i`.
     pub causal: bool,
-    /// Keys that are padding, one value a key.
-    pub key_padding: Option<&'a [bool]>,
     /// Added to the scores.
     pub bias: Bias<'a>,
 }
@@ -56,12 +54,12 @@ impl Attention {
         let q = batched(self.q.forward(q_nc)?)?;
         let k = batched(self.k.forward(k_mc)?)?;
         let v = batched(self.v.forward(v_mc)?)?;
-        let Seen { causal, key_padding, bias } = seen;
+        let Seen { causal, bias } = seen;
         let heads = attention(
             &q,
             &k,
             &v,
-            AttentionOptions { heads: self.heads, causal, key_padding, bias, in_f32: self.in_f32 },
+            AttentionOptions { heads: self.heads, causal, key_padding: None, bias, in_f32: self.in_f32 },
         )?;
         Ok(heads.reshape(q_nc.shape())?)
     }

@@ -5,6 +5,7 @@ use crate::Result;
 use crate::config::Config;
 use crate::level::Level;
 use crate::nn::{Attention, LayerNorm, Linear, Seen, add};
+use crate::watch::Steps;
 use crate::weights::{Rows, Weights};
 use sam3i_engine::ops::Activation;
 use sam3i_engine::{Tensor, trace};
@@ -72,16 +73,18 @@ impl TextEncoder {
         })
     }
 
-    /// The features of every token, padding included.
+    /// The features of every token that is given, padding included. Without adapters a token sees none after it, so those at the
+    /// end may be left out.
     ///
     /// # Shapes
-    /// `ctx` token ids to `[ctx, d]`.
-    pub fn forward(&self, ids: &[u32], adapters: &TextAdapters) -> Result<Tensor> {
+    /// `n` token ids, at most `ctx`, to `[n, d]`.
+    pub fn forward(&self, ids: &[u32], adapters: &TextAdapters, steps: &Steps) -> Result<Tensor> {
         let _scope = trace::scope(|| "text");
         let x = self.token_embedding.gather(ids)?;
         trace::tap("token_embedding", &x);
-        let mut x = add(x, &self.positional_embedding)?;
+        let mut x = add(x, &self.positional_embedding.narrow(0, 0, ids.len())?)?;
         for (i, block) in self.blocks.iter().enumerate() {
+            steps.next()?;
             let _scope = trace::scope(|| format!("block.{i}"));
             x = block.forward(x, |x| adapters.route(i, x))?;
             trace::tap("", &x);

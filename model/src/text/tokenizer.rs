@@ -4,12 +4,11 @@
 //! the piece `!` inside a word: the model masks both, and so does [`Tokens::padding`]. Source: image-model spec,
 //! section 4.3.
 
+use super::bpe::Bpe;
 use super::clean::clean;
+use super::words::{END_LITERAL, START_LITERAL, words};
 use crate::{Error, Result};
 use std::sync::OnceLock;
-use tokenizers::Model;
-use tokenizers::models::bpe::{BPE, Merges, Vocab};
-use tokenizers::utils::SysRegex;
 
 /// The first 48894 merges of CLIP's vocabulary, one pair a line, best first.
 const MERGES: &str = include_str!("../../data/clip_merges.txt");
@@ -17,29 +16,15 @@ const MERGES: &str = include_str!("../../data/clip_merges.txt");
 const FIXED_IDS: usize = 514;
 /// Ids of the published vocabulary.
 const FULL_VOCAB: usize = 49408;
-/// Suffix of the last piece of a word.
-const END_OF_WORD: &str = "</w>";
-const START_LITERAL: &str = "<start_of_text>";
-const END_LITERAL: &str = "<end_of_text>";
-/// What counts as one word; the first alternative that fits at the leftmost place wins.
-const WORDS: &str =
-    r"(?i)<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+";
 
 /// Turns prompts into rows of token ids.
 ///
-/// The BPE tables are built at the first [`encode`](Self::encode), so that a program that never reads a prompt does not
-/// pay for them.
+/// The table of merges is built at the first [`encode`](Self::encode), so that a program that never reads a prompt does not
+/// pay for it.
 pub struct Tokenizer {
     vocab: usize,
     ctx: usize,
-    bytes: [char; 256],
-    tables: OnceLock<Tables>,
-}
-
-/// What takes time to build.
-struct Tables {
-    words: SysRegex,
-    bpe: BPE,
+    bpe: OnceLock<Bpe>,
 }
 
 /// A prompt as the text encoder reads it.
@@ -71,7 +56,7 @@ impl Tokenizer {
             let problem = format!("a context of {ctx} has no room for start and end; it must be 2 or more");
             return Err(Error::Tokenizer { problem });
         }
-        Ok(Self { vocab: vocab_size, ctx, bytes: byte_characters(), tables: OnceLock::new() })
+        Ok(Self { vocab: vocab_size, ctx, bpe: OnceLock::new() })
     }
 
     /// The id that opens every row.
@@ -101,33 +86,13 @@ impl Tokenizer {
 
     /// The ids of a cleaned text, without start and end.
     fn pieces(&self, cleaned: &str) -> Vec<u32> {
-        let tables = self.tables.get_or_init(|| self.build());
-        let words = tables.words.find_iter(cleaned).map(|(start, end)| &cleaned[start..end]);
-        words.flat_map(|word| self.word(tables, word)).collect()
-    }
-
-    fn word(&self, tables: &Tables, word: &str) -> Vec<u32> {
-        match word {
+        let bpe = self.bpe.get_or_init(|| Bpe::new(MERGES.lines().take(self.vocab - FIXED_IDS)));
+        let word = |word| match word {
             START_LITERAL => vec![self.start()],
             END_LITERAL => vec![self.end()],
-            _ => {
-                let spelled: String = word.bytes().map(|byte| self.bytes[usize::from(byte)]).collect();
-                let pieces =
-                    tables.bpe.tokenize(&spelled).expect("every byte character is in the vocabulary");
-                pieces.into_iter().map(|piece| piece.id).collect()
-            }
-        }
-    }
-
-    fn build(&self) -> Tables {
-        let merges: Merges = MERGES.lines().take(self.vocab - FIXED_IDS).filter_map(split_merge).collect();
-        let bpe = BPE::builder()
-            .vocab_and_merges(vocabulary(&self.bytes, &merges), merges)
-            .end_of_word_suffix(END_OF_WORD.to_owned())
-            .cache_capacity(0)
-            .build()
-            .expect("the built-in merges only join pieces made before them");
-        Tables { words: SysRegex::new(WORDS).expect("the pattern is well formed"), bpe }
+            word => bpe.encode(word),
+        };
+        words(cleaned).flat_map(word).collect()
     }
 }
 
@@ -138,44 +103,6 @@ impl std::fmt::Debug for Tokenizer {
             .field("ctx", &self.ctx)
             .finish_non_exhaustive()
     }
-}
-
-fn split_merge(line: &str) -> Option<(String, String)> {
-    let (left, right) = line.split_once(' ')?;
-    Some((left.to_owned(), right.to_owned()))
-}
-
-/// Every piece with its id, in the order of the ids.
-fn vocabulary(bytes: &[char; 256], merges: &Merges) -> Vocab {
-    let order = bytes_in_id_order(bytes);
-    let inside = order.iter().map(|c| c.to_string());
-    let last = order.iter().map(|c| format!("{c}{END_OF_WORD}"));
-    let merged = merges.iter().map(|(left, right)| format!("{left}{right}"));
-    inside.chain(last).chain(merged).zip(0..).collect()
-}
-
-/// Bytes that print as themselves in the byte table.
-fn prints(byte: u8) -> bool {
-    matches!(byte, 33..=126 | 161..=172 | 174..=255)
-}
-
-/// A printable character for every byte: itself where it prints, else the next free code point from 256.
-fn byte_characters() -> [char; 256] {
-    let mut free = 256u32;
-    std::array::from_fn(|byte| {
-        let byte = byte as u8;
-        if prints(byte) {
-            return char::from(byte);
-        }
-        free += 1;
-        char::from_u32(free - 1).expect("256 to 323 are letters")
-    })
-}
-
-/// The byte characters as ids count them: the printing bytes first, then the others.
-fn bytes_in_id_order(bytes: &[char; 256]) -> Vec<char> {
-    let (printing, other): (Vec<u8>, Vec<u8>) = (0..=255).partition(|&byte| prints(byte));
-    printing.into_iter().chain(other).map(|byte| bytes[usize::from(byte)]).collect()
 }
 
 #[cfg(test)]
@@ -190,7 +117,7 @@ mod tests {
     fn the_merges_are_the_published_ones() {
         assert_eq!(MERGES.lines().count(), FULL_VOCAB - FIXED_IDS);
         assert_eq!(MERGES.lines().next(), Some("i n"));
-        assert!(MERGES.lines().all(|line| split_merge(line).is_some()));
+        assert!(MERGES.lines().all(|line| line.split_once(' ').is_some()));
     }
 
     #[test]

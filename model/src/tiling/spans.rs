@@ -105,7 +105,12 @@ mod tests {
     fn masks_come_back_as_they_were() {
         for seed in 0..200_u32 {
             let bits: Vec<u8> = (0..30_u32)
-                .map(|i| u8::from((i + 7).wrapping_mul(seed * 2_654_435_761 + 12_345) >> 30 == 1))
+                .map(|i| {
+                    u8::from(
+                        (i + 7).wrapping_mul(seed.wrapping_mul(2_654_435_761).wrapping_add(12_345)) >> 30
+                            == 1,
+                    )
+                })
                 .collect();
             let rle = Mask::new(6, 5, bits.clone()).expect("6 x 5").to_rle().expect("small");
             assert_eq!(spans(6, &bits, [0, 0]).to_rle([6, 5]).expect("small"), rle, "{bits:?}");

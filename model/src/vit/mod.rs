@@ -4,6 +4,7 @@ mod block;
 
 use crate::config::Config;
 use crate::nn::{Conv, LayerNorm};
+use crate::watch::Steps;
 use crate::weights::Weights;
 use crate::{Result, nn};
 use block::{Block, Grid};
@@ -38,7 +39,7 @@ impl Trunk {
     ///
     /// # Shapes
     /// `[s, s, 3]` normalised pixels to `[g, g, c]`, `g = s / patch`.
-    pub fn forward(&self, pixels_hwc: &Tensor) -> Result<Tensor> {
+    pub fn forward(&self, pixels_hwc: &Tensor, steps: &Steps) -> Result<Tensor> {
         let _scope = trace::scope(|| "vit");
         trace::tap("rope.window", &self.grid.window_rope);
         trace::tap("rope.global", &self.grid.global_rope);
@@ -51,6 +52,7 @@ impl Trunk {
         trace::tap("ln_pre", &x);
 
         for (i, block) in self.blocks.iter().enumerate() {
+            steps.next()?;
             let _scope = trace::scope(|| format!("block.{i}"));
             x = block.forward(x, &self.grid)?;
             trace::tap("", &x);

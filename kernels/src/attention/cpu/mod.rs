@@ -7,16 +7,18 @@
 
 mod panels;
 mod softmax;
+mod wide;
 
 use super::{Bias, Options, Shape, View};
 use crate::isa::{Isa, Precision};
 use crate::matmul::cpu::bf16::{self, LeftPairs, PAIR_STRIDE};
 use crate::matmul::cpu::driver::tiles;
 use crate::matmul::cpu::micro::{self, Left, STRIDE};
-use crate::matmul::cpu::pack::transpose;
+use crate::matmul::cpu::pack::{MOST_ROWS, transpose, transpose_pairs};
+use crate::memory::prefetch;
 use panels::{Head, Panels, gather};
 use rayon::prelude::*;
-use softmax::{online_softmax, scale};
+use softmax::{Running, online_softmax};
 use std::ops::Range;
 
 pub use panels::scratch_len;
@@ -77,9 +79,10 @@ struct State {
     out: Vec<f32>,
     max: Vec<f32>,
     sum: Vec<f32>,
-    /// Scaled queries, tile by tile, each `[head_dim, rows]`; and the same as pairs, `[head_dim / 2, rows]`.
+    /// Queries, tile by tile, each `[head_dim, rows]`; or as pairs, `[head_dim / 2, rows]`, and room to make them.
     q: Vec<f32>,
     q_pairs: Vec<u32>,
+    room: Vec<u32>,
     /// Scores of a tile, rows `STRIDE` apart; and the weights they become as pairs, rows `PAIR_STRIDE` apart.
     scores: Vec<f32>,
     pairs: Vec<u32>,
@@ -94,8 +97,9 @@ impl State {
         reset(&mut self.out, queries * padded, 0.0);
         reset(&mut self.max, queries, f32::NEG_INFINITY);
         reset(&mut self.sum, queries, 0.0);
-        self.q.resize(queries * dim + 32, 0.0); // 32: room for what whole-vector steps read and write beyond the end
+        self.q.resize(queries * dim + 16, 0.0); // 16: room for what whole-vector steps write beyond the end
         self.q_pairs.resize(queries * dim.div_ceil(2) + 16, 0);
+        self.room.resize(MOST_ROWS * dim.div_ceil(2), 0);
         self.scores.resize(micro::rows(isa) * STRIDE, 0.0);
         self.pairs.resize(micro::rows(isa) * PAIR_STRIDE, 0);
     }
@@ -135,18 +139,22 @@ impl Task<'_> {
     }
 
     fn start(&mut self, h: usize, q: &View, queries: usize, padded: usize) {
-        let Call { isa, precision, shape, options } = self.call;
+        let Call { isa, precision, shape, .. } = self.call;
         let dim = shape.head_dim;
         self.state.reset(isa, queries, dim, padded);
         for tile in tiles(0..queries, micro::rows(isa)) {
             let rows = tile.len();
             let tokens = gather(tile.clone().map(|i| q.token(shape, self.batch, self.first + i, h)));
-            let packed = &mut self.state.q[tile.start * dim..];
-            transpose(isa, &tokens[..rows], dim, packed, rows);
-            scale(isa, &mut packed[..rows * dim], options.scale);
-            if let Precision::Bf16(proof) = precision {
-                let pairs = &mut self.state.q_pairs[tile.start * dim.div_ceil(2)..];
-                bf16::join_rows(proof, dim, rows, packed, pairs);
+            for next in tile.end..(tile.end + rows).min(queries) {
+                prefetch(q.token(shape, self.batch, self.first + next, h));
+            }
+            let State { q, q_pairs, room, .. } = &mut self.state;
+            match precision {
+                Precision::F32 => transpose(isa, &tokens[..rows], dim, &mut q[tile.start * dim..], rows),
+                Precision::Bf16(proof) => {
+                    let out = &mut q_pairs[tile.start * dim.div_ceil(2)..];
+                    transpose_pairs(isa, proof, &tokens[..rows], dim, room, out, rows);
+                }
             }
         }
     }
@@ -155,27 +163,30 @@ impl Task<'_> {
     fn block(&mut self, h: usize, head: &Head, row: usize, rows: usize, keys: Range<usize>, padded: usize) {
         self.scores(head, row, rows, &keys);
         let Call { isa, shape, options, .. } = self.call;
-        let State { out, max, sum, scores, .. } = &mut self.state;
+        let State { out, max, sum, scores, pairs, .. } = &mut self.state;
         if !options.is_plain() {
             for i in 0..rows {
                 let scores = &mut scores[i * STRIDE..][..keys.len()];
                 options.adjust(shape, scores, h, self.batch, self.first + row + i, keys.start);
             }
         }
-        let (max, sum) = (&mut max[row..row + rows], &mut sum[row..row + rows]);
-        online_softmax(
-            isa,
-            scores,
-            keys.len(),
-            max,
-            sum,
-            &mut out[row * padded..(row + rows) * padded],
-            padded,
-        );
+        let tile = row..row + rows;
+        let running = Running {
+            max: &mut max[tile.clone()],
+            sum: &mut sum[tile.clone()],
+            out: &mut out[tile.start * padded..tile.end * padded],
+            width: padded,
+            scale: if options.is_plain() { options.scale } else { 1.0 },
+        };
+        let pairs = match head {
+            Head::F32 { .. } => None,
+            Head::Bf16 { proof, .. } => Some((*proof, &mut pairs[..])),
+        };
+        online_softmax(isa, scores, keys.len(), running, pairs);
         self.add_values(head, row, rows, &keys, padded);
     }
 
-    /// The scaled products of a tile of queries with a block of keys.
+    /// The products of a tile of queries with a block of keys.
     fn scores(&mut self, head: &Head, row: usize, rows: usize, keys: &Range<usize>) {
         let (isa, dim) = (self.call.isa, self.call.shape.head_dim);
         let State { q, q_pairs, scores, .. } = &mut self.state;
@@ -213,9 +224,6 @@ impl Task<'_> {
                 }
             }
             Head::Bf16 { proof, values, .. } => {
-                for (scores, pairs) in scores.chunks(STRIDE).zip(pairs.chunks_mut(PAIR_STRIDE)).take(rows) {
-                    bf16::join_neighbours(*proof, &scores[..count], pairs);
-                }
                 let count = count.div_ceil(2);
                 for (c, panel) in values.chunks_exact(shape.keys.div_ceil(2) * columns).enumerate() {
                     let panel = &panel[keys.start / 2 * columns..][..count * columns];
@@ -233,9 +241,10 @@ impl Options<'_> {
         matches!(self.bias, Bias::None) && self.key_padding.is_none() && !self.causal
     }
 
-    /// Adds the bias to a row of scores and hides the keys that are not to be seen.
+    /// Scales a row of products, adds the bias and hides the keys that are not to be seen.
     fn adjust(&self, shape: &Shape, scores: &mut [f32], h: usize, b: usize, i: usize, first_key: usize) {
         let row = h * shape.queries + i;
+        scores.iter_mut().for_each(|s| *s *= self.scale);
         match self.bias {
             Bias::None => {}
             Bias::Full(bias) => {

@@ -4,8 +4,12 @@ use super::super::{Shape, View};
 use crate::isa::{Avx512Bf16, Isa, Precision};
 use crate::matmul::cpu::bf16;
 use crate::matmul::cpu::micro;
-use crate::matmul::cpu::pack::{MOST_ROWS, transpose};
+use crate::matmul::cpu::pack::{MOST_ROWS, transpose, transpose_pairs};
+use crate::memory::prefetch;
 use rayon::prelude::*;
+
+/// Tokens that are asked for ahead of their use: each lies in a page of its own.
+const AHEAD: usize = 16;
 
 /// Slices of tokens on their way to a transpose.
 pub(super) type Rows<'a> = [&'a [f32]; MOST_ROWS];
@@ -124,6 +128,7 @@ fn pack_keys<'t>(isa: Isa, shape: &Shape, columns: usize, key: impl Fn(usize) ->
     for first in (0..shape.keys).step_by(columns.min(MOST_ROWS)) {
         let tokens = first..(first + columns.min(MOST_ROWS)).min(shape.keys);
         let rows = gather(tokens.clone().map(&key));
+        (tokens.end..(tokens.end + AHEAD).min(shape.keys)).for_each(|next| prefetch(key(next)));
         let at = first / columns * columns * dim + first % columns;
         transpose(isa, &rows[..tokens.len()], dim, &mut out[at..], columns);
     }
@@ -132,6 +137,9 @@ fn pack_keys<'t>(isa: Isa, shape: &Shape, columns: usize, key: impl Fn(usize) ->
 fn pack_values<'t>(shape: &Shape, columns: usize, value: impl Fn(usize) -> &'t [f32], out: &mut [f32]) {
     out[shape.head_dim / columns * columns * shape.keys..].fill(0.0);
     for j in 0..shape.keys {
+        if j + AHEAD < shape.keys {
+            prefetch(value(j + AHEAD));
+        }
         for (panel, part) in value(j).chunks(columns).enumerate() {
             out[(panel * shape.keys + j) * columns..][..part.len()].copy_from_slice(part);
         }
@@ -147,18 +155,15 @@ fn pack_key_pairs<'t>(
 ) {
     const HALF: usize = MOST_ROWS; // half a panel's columns at a time
     let (dim, pairs) = (shape.head_dim, shape.head_dim.div_ceil(2));
-    let mut columns = vec![0.0; dim * HALF + HALF];
-    let mut joined = vec![0; pairs * HALF];
-    for first in (0..shape.keys.next_multiple_of(bf16::COLUMNS)).step_by(HALF) {
-        let tokens = first.min(shape.keys)..(first + HALF).min(shape.keys);
+    let mut room = vec![0; pairs * HALF];
+    out[shape.keys / bf16::COLUMNS * bf16::COLUMNS * pairs..].fill(0);
+    for first in (0..shape.keys).step_by(HALF) {
+        let tokens = first..(first + HALF).min(shape.keys);
         let rows = gather(tokens.clone().map(&key));
-        columns.fill(0.0);
-        transpose(isa, &rows[..tokens.len()], dim, &mut columns, HALF);
-        bf16::join_rows(proof, dim, HALF, &columns, &mut joined);
+        (tokens.end..(tokens.end + AHEAD).min(shape.keys)).for_each(|next| prefetch(key(next)));
         let at = first / bf16::COLUMNS * bf16::COLUMNS * pairs + first % bf16::COLUMNS;
-        for (p, row) in joined.chunks_exact(HALF).enumerate() {
-            out[at + p * bf16::COLUMNS..][..HALF].copy_from_slice(row);
-        }
+        let rows = &rows[..tokens.len()];
+        transpose_pairs(isa, proof, rows, dim, &mut room, &mut out[at..], bf16::COLUMNS);
     }
 }
 
@@ -172,6 +177,10 @@ fn pack_value_pairs<'t>(
     let nothing = vec![0.0; shape.head_dim];
     out[shape.head_dim / bf16::COLUMNS * bf16::COLUMNS * pairs..].fill(0);
     for p in 0..pairs {
+        if 2 * p + AHEAD + 1 < shape.keys {
+            prefetch(value(2 * p + AHEAD));
+            prefetch(value(2 * p + AHEAD + 1));
+        }
         let first = value(2 * p);
         let second = if 2 * p + 1 < shape.keys { value(2 * p + 1) } else { &nothing };
         let parts = first.chunks(bf16::COLUMNS).zip(second.chunks(bf16::COLUMNS));

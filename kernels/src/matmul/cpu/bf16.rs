@@ -4,7 +4,7 @@
 //! 2, rows]` or rows of pairs [`PAIR_STRIDE`] apart; where `k` is odd the last pair ends in zero. The instruction rounds
 //! nothing: products of two bf16 are exact in f32, sums are rounded once for each pair and flush denormals.
 
-use super::micro::{STRIDE, Target};
+use super::micro::{AHEAD, STRIDE, Target};
 use crate::isa::Avx512Bf16;
 use half::bf16;
 
@@ -94,6 +94,8 @@ unsafe fn avx512<const ROWS: usize>(
         unsafe {
             let b0: __m512bh = transmute(_mm512_loadu_si512(b.cast()));
             let b1: __m512bh = transmute(_mm512_loadu_si512(b.add(16).cast()));
+            _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(AHEAD * COLUMNS).cast());
+            _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(AHEAD * COLUMNS + 16).cast());
             for (i, sum) in sums.iter_mut().enumerate() {
                 let value: __m512bh = transmute(_mm512_set1_epi32(*a.add(i * row_step) as i32));
                 sum[0] = _mm512_dpbf16_ps(sum[0], value, b0);

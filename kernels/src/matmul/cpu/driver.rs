@@ -6,7 +6,9 @@ use super::micro::{self, Left, Tile};
 use super::pack::{LeftRows, MOST_ROWS, Packed, Panels};
 use crate::isa::{Avx512Bf16, Isa};
 use crate::matmul::Epilogue;
+use crate::memory::Buffer;
 use rayon::prelude::*;
+use std::cell::RefCell;
 use std::ops::Range;
 
 /// The longest block of `k`, see the module's notes on sizes.
@@ -111,23 +113,42 @@ fn split(isa: Isa, m: usize, w: &Packed) -> Vec<(Range<usize>, Range<usize>)> {
     .collect()
 }
 
+/// A thread's memory for packed rows, kept from task to task.
+#[derive(Default)]
+struct Room {
+    values: Buffer<f32>,
+    pairs: Buffer<u32>,
+}
+
+thread_local! {
+    static ROOM: RefCell<Room> = RefCell::default();
+}
+
 /// The rows of a task for a block of `k`, packed tile by tile.
-enum LeftBlock {
-    F32(Vec<f32>),
+enum LeftBlock<'a> {
+    F32(&'a mut [f32]),
     /// Pairs, and room for a tile on its way to them.
-    Bf16(Avx512Bf16, Vec<u32>, Vec<f32>),
+    Bf16(Avx512Bf16, &'a mut [u32], &'a mut [f32]),
+}
+
+/// The first `len` values of a buffer, made longer if it must be.
+fn at_least<T: bytemuck::Zeroable + Clone>(buffer: &mut Buffer<T>, len: usize) -> &mut [T] {
+    if buffer.len() < len {
+        *buffer = Buffer::zeroed(len);
+    }
+    &mut buffer[..len]
 }
 
 /// Room behind a packed block for the excess of its last whole-vector store.
 const EXCESS: usize = 16;
 
-impl LeftBlock {
-    fn new(rows: usize, k: usize, w: &Packed) -> Self {
+impl<'a> LeftBlock<'a> {
+    fn new(rows: usize, k: usize, w: &Packed, room: &'a mut Room) -> Self {
         match w.panels() {
-            Panels::F32(_) => Self::F32(vec![0.0; rows * k + EXCESS]),
+            Panels::F32(_) => Self::F32(at_least(&mut room.values, rows * k + EXCESS)),
             Panels::Bf16(proof, _) => {
-                let tile = vec![0.0; MOST_ROWS * k + 2 * EXCESS];
-                Self::Bf16(*proof, vec![0; rows * k.div_ceil(2) + EXCESS], tile)
+                let tile = at_least(&mut room.values, MOST_ROWS * k + 2 * EXCESS);
+                Self::Bf16(*proof, at_least(&mut room.pairs, rows * k.div_ceil(2) + EXCESS), tile)
             }
         }
     }
@@ -137,8 +158,8 @@ impl LeftBlock {
         match self {
             Self::F32(packed) => a.pack(isa, tile.start, tile.len(), first_k, k, &mut packed[at * k..]),
             Self::Bf16(proof, packed, room) => {
-                a.pack(isa, tile.start, tile.len(), first_k, k, room);
-                bf16::join_rows(*proof, k, tile.len(), room, &mut packed[at * k.div_ceil(2)..]);
+                let packed = &mut packed[at * k.div_ceil(2)..];
+                a.pack_pairs(isa, *proof, tile.start, tile.len(), first_k, k, room, packed);
             }
         }
     }
@@ -187,7 +208,8 @@ fn task(
     let longest = if matches!(w.panels(), Panels::F32(_)) { K_BLOCK } else { 2 * K_BLOCK };
     let k_block = w.k().div_ceil(w.k().div_ceil(longest).max(1)).max(1).next_multiple_of(2);
     let mut sums = Tile::default();
-    let mut block = LeftBlock::new(rows.len(), k_block, w);
+    let mut room = ROOM.take(); // a task never starts another, so the room is there
+    let mut block = LeftBlock::new(rows.len(), k_block, w, &mut room);
     for first_k in (0..w.k().max(1)).step_by(k_block) {
         let k = k_block.min(w.k() - first_k);
         let tiles = tiles(rows.clone(), micro::rows(isa));
@@ -203,8 +225,29 @@ fn task(
                 activation: epilogue.activation,
             };
             for tile in tiles.clone() {
+                prefetch_tile(tile.clone(), columns.clone(), epilogue, out);
                 block.tile(isa, tile.start - rows.start, tile.len(), first_k, k, w, panel, &mut sums);
-                store(isa, &sums, tile, columns.clone(), w, epilogue, &how, out);
+                store(isa, &mut sums, tile, columns.clone(), w, epilogue, &how, out);
+            }
+        }
+    }
+    ROOM.set(room);
+}
+
+/// Asks for the memory that [`store`] will touch, so that it is there when the sums are.
+fn prefetch_tile(tile: Range<usize>, columns: Range<usize>, epilogue: &Epilogue, out: &Shared) {
+    #[cfg(target_arch = "x86_64")]
+    for i in tile {
+        use std::arch::x86_64::*;
+        for column in columns.clone().step_by(16) {
+            let at = out.map.row(i) * out.n + column;
+            // SAFETY: a prefetch reads nothing that the program sees, whatever the address.
+            unsafe { _mm_prefetch::<_MM_HINT_ET0>(out.start.wrapping_add(at).cast()) };
+            if let Some(residual) = epilogue.residual {
+                // SAFETY: as above.
+                unsafe {
+                    _mm_prefetch::<_MM_HINT_T0>(residual.as_ptr().wrapping_add(i * out.n + column).cast())
+                };
             }
         }
     }
@@ -214,7 +257,7 @@ fn task(
 #[allow(clippy::too_many_arguments)]
 fn store(
     isa: Isa,
-    sums: &Tile,
+    sums: &mut Tile,
     tile: Range<usize>,
     columns: Range<usize>,
     w: &Packed,
@@ -238,7 +281,7 @@ fn store(
         }
         None => &[],
     };
-    finish(isa, &sums.0, w.columns(), &mut rows[..count], residual, how);
+    finish(isa, sums, w.columns(), &mut rows[..count], residual, how);
 }
 
 /// `rows` in tiles of nearly equal height, none above `most`.

@@ -1,6 +1,7 @@
 //! What happens to a tile on its way out: sums of earlier `k` blocks, bias, activation, residual.
 
-use crate::isa::{Arithmetic, multiversion};
+use super::micro::Tile;
+use crate::isa::{Arithmetic, Isa, multiversion};
 use crate::math::gelu_with;
 use crate::matmul::Activation;
 
@@ -17,10 +18,36 @@ pub(crate) struct Finish<'a> {
     pub activation: Activation,
 }
 
+/// Stores a tile, `sums [rows, columns]`, to its rows of the output. `residual` holds as many rows, or none. What `sums`
+/// holds afterwards means nothing.
+pub(crate) fn finish(
+    isa: Isa,
+    sums: &mut Tile,
+    columns: usize,
+    rows: &mut [&mut [f32]],
+    residual: &[&[f32]],
+    how: &Finish<'_>,
+) {
+    #[cfg(target_arch = "x86_64")]
+    if let Isa::Avx512(_) = isa
+        && columns == wide::COLUMNS
+        && rows.iter().all(|row| row.len() == columns)
+        && residual.iter().all(|row| row.len() == columns)
+        && how.bias.is_none_or(|bias| bias.len() == columns)
+    {
+        assert!(
+            rows.len() * columns <= sums.0.len() && (residual.is_empty() || residual.len() == rows.len())
+        );
+        // SAFETY: the token proves AVX-512; all lengths were just checked.
+        unsafe { wide::finish(isa, sums, rows, residual, how) };
+        return;
+    }
+    finish_rows(isa, sums, columns, rows, residual, how);
+}
+
 multiversion!(
-    /// Stores a tile, `sums [rows, columns]`, to its rows of the output. `residual` holds as many rows, or none.
-    pub(crate) fn finish = finish_body::<A>(
-        sums: &[f32],
+    fn finish_rows = finish_rows_body::<A>(
+        sums: &mut Tile,
         columns: usize,
         rows: &mut [&mut [f32]],
         residual: &[&[f32]],
@@ -29,23 +56,22 @@ multiversion!(
 );
 
 #[inline(always)]
-fn finish_body<A: Arithmetic>(
-    sums: &[f32],
+fn finish_rows_body<A: Arithmetic>(
+    sums: &mut Tile,
     columns: usize,
     rows: &mut [&mut [f32]],
     residual: &[&[f32]],
     how: &Finish<'_>,
 ) {
-    for (i, (row, sums)) in rows.iter_mut().zip(sums.chunks_exact(columns)).enumerate() {
-        let sums = &sums[..row.len()];
+    for (i, (row, sums)) in rows.iter_mut().zip(sums.0.chunks_exact_mut(columns)).enumerate() {
+        let sums = &mut sums[..row.len()];
         if how.add {
-            row.iter_mut().zip(sums).for_each(|(o, s)| *o += s);
-        } else {
-            row.copy_from_slice(sums);
+            sums.iter_mut().zip(&**row).for_each(|(s, o)| *s += o);
         }
         if how.last {
-            finish_row::<A>(row, how, residual.get(i).copied());
+            finish_row::<A>(sums, how, residual.get(i).copied());
         }
+        row.copy_from_slice(sums);
     }
 }
 
@@ -57,9 +83,99 @@ fn finish_row<A: Arithmetic>(row: &mut [f32], how: &Finish<'_>, residual: Option
     match how.activation {
         Activation::None => {}
         Activation::Relu => row.iter_mut().for_each(|o| *o = if *o < 0.0 { 0.0 } else { *o }),
-        Activation::Gelu => row.iter_mut().for_each(|o| *o = gelu_with::<A>(*o)),
+        Activation::Gelu => gelu_body::<A>(row),
     }
     if let Some(residual) = residual {
         row.iter_mut().zip(residual).for_each(|(o, r)| *o += r);
+    }
+}
+
+multiversion!(fn gelu_all = gelu_body::<A>(values: &mut [f32]));
+
+#[inline(always)]
+fn gelu_body<A: Arithmetic>(values: &mut [f32]) {
+    values.iter_mut().for_each(|v| *v = gelu_with::<A>(*v));
+}
+
+/// Full tiles with AVX-512: one pass, but for GELU, which takes the whole tile as one run between two passes.
+#[cfg(target_arch = "x86_64")]
+mod wide {
+    use super::{Activation, Finish, Isa, Tile};
+    use std::arch::x86_64::*;
+
+    pub(super) const COLUMNS: usize = 32;
+
+    /// # Safety
+    /// AVX-512 F must be present; rows, residual rows (as many, or none) and bias must be [`COLUMNS`] long, and `sums` hold
+    /// as many rows.
+    #[target_feature(enable = "avx512f")]
+    pub(super) unsafe fn finish(
+        isa: Isa,
+        sums: &mut Tile,
+        rows: &mut [&mut [f32]],
+        residual: &[&[f32]],
+        how: &Finish<'_>,
+    ) {
+        let zero = _mm512_setzero_ps();
+        // SAFETY: the caller vouches for the lengths.
+        unsafe {
+            let bias = how.bias.filter(|_| how.last).map_or([zero; 2], |b| load(b.as_ptr()));
+            if how.last && how.activation == Activation::Gelu {
+                for (i, row) in rows.iter().enumerate() {
+                    let at = sums.0.as_mut_ptr().add(i * COLUMNS);
+                    let earlier = if how.add { load(row.as_ptr()) } else { [zero; 2] };
+                    store(at, add(add(load(at), earlier), bias));
+                }
+                super::gelu_all(isa, &mut sums.0[..rows.len() * COLUMNS]);
+                for (i, row) in rows.iter_mut().enumerate() {
+                    let residual = residual.get(i).map_or([zero; 2], |r| load(r.as_ptr()));
+                    store(row.as_mut_ptr(), add(load(sums.0.as_ptr().add(i * COLUMNS)), residual));
+                }
+                return;
+            }
+            let floor = how.last && how.activation == Activation::Relu;
+            let floor = _mm512_set1_ps(if floor { 0.0 } else { f32::NEG_INFINITY });
+            let residual = if how.last { residual } else { &[] };
+            for (i, row) in rows.iter_mut().enumerate() {
+                let mut values = load(sums.0.as_ptr().add(i * COLUMNS));
+                if how.add {
+                    values = add(values, load(row.as_ptr()));
+                }
+                values = add(values, bias);
+                // The second operand is what a comparison with NaN gives, so NaN stays.
+                values = values.map(|v| _mm512_max_ps(floor, v));
+                if let Some(residual) = residual.get(i) {
+                    values = add(values, load(residual.as_ptr()));
+                }
+                store(row.as_mut_ptr(), values);
+            }
+        }
+    }
+
+    /// # Safety
+    /// AVX-512 F must be present; `from` must hold [`COLUMNS`] values.
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    unsafe fn load(from: *const f32) -> [__m512; 2] {
+        // SAFETY: the caller vouches for the values.
+        unsafe { [_mm512_loadu_ps(from), _mm512_loadu_ps(from.add(16))] }
+    }
+
+    /// # Safety
+    /// AVX-512 F must be present; `to` must have room for [`COLUMNS`] values.
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    unsafe fn store(to: *mut f32, values: [__m512; 2]) {
+        // SAFETY: the caller vouches for the room.
+        unsafe {
+            _mm512_storeu_ps(to, values[0]);
+            _mm512_storeu_ps(to.add(16), values[1]);
+        }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    fn add(a: [__m512; 2], b: [__m512; 2]) -> [__m512; 2] {
+        [_mm512_add_ps(a[0], b[0]), _mm512_add_ps(a[1], b[1])]
     }
 }

@@ -16,6 +16,9 @@ pub const LARGEST: usize = 14 * 32;
 /// Distance of the rows of an unpacked `a`, in elements.
 pub const STRIDE: usize = 256;
 
+/// Steps of `k` that the rows of `b` are asked for ahead of their use: it comes from the second cache.
+pub(super) const AHEAD: usize = 12;
+
 /// Room for a result tile, on a cache line boundary.
 #[repr(C, align(64))]
 pub struct Tile(pub [f32; LARGEST]);
@@ -117,6 +120,8 @@ unsafe fn avx512<const ROWS: usize>(
         // SAFETY: the caller vouches for both operands; pointers advance inside them (or one past their end).
         unsafe {
             let (b0, b1) = (_mm512_loadu_ps(b), _mm512_loadu_ps(b.add(16)));
+            _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(AHEAD * 32).cast());
+            _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(AHEAD * 32 + 16).cast());
             for (i, sum) in sums.iter_mut().enumerate() {
                 let value = _mm512_set1_ps(*a.add(i * row_step));
                 sum[0] = _mm512_fmadd_ps(value, b0, sum[0]);
@@ -176,6 +181,7 @@ unsafe fn avx2<const ROWS: usize>(
         // SAFETY: the caller vouches for both operands; pointers advance inside them (or one past their end).
         unsafe {
             let (b0, b1) = (_mm256_loadu_ps(b), _mm256_loadu_ps(b.add(8)));
+            _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(AHEAD * 16).cast());
             for (i, sum) in sums.iter_mut().enumerate() {
                 let value = _mm256_broadcast_ss(&*a.add(i * row_step));
                 sum[0] = _mm256_fmadd_ps(value, b0, sum[0]);

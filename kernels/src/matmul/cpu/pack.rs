@@ -2,6 +2,7 @@
 
 use super::{bf16, micro};
 use crate::isa::{Avx512Bf16, Isa, Precision};
+use crate::memory::Buffer;
 use rayon::prelude::*;
 
 /// A weight `[n, k]` in the layout of the register tile: panels of `columns` output channels, the last one filled up with
@@ -18,9 +19,9 @@ pub struct Packed {
 #[derive(Debug)]
 pub(crate) enum Panels {
     /// Each `[k, columns]`.
-    F32(Vec<f32>),
+    F32(Buffer<f32>),
     /// Each `[k / 2, columns]` pairs of neighbours along `k`.
-    Bf16(Avx512Bf16, Vec<u32>),
+    Bf16(Avx512Bf16, Buffer<u32>),
 }
 
 impl Packed {
@@ -69,8 +70,8 @@ impl Packed {
     #[must_use]
     pub fn bytes(&self) -> usize {
         match &self.panels {
-            Panels::F32(panels) => size_of_val(panels.as_slice()),
-            Panels::Bf16(_, panels) => size_of_val(panels.as_slice()),
+            Panels::F32(panels) => size_of_val(&**panels),
+            Panels::Bf16(_, panels) => size_of_val(&**panels),
         }
     }
 
@@ -88,13 +89,13 @@ impl Packed {
 }
 
 /// Panels of `columns` channels, each `[k, columns]`, of the elements `value(channel, p)`.
-fn fill<T: Copy + Default + Send>(
+fn fill<T: Copy + bytemuck::Zeroable + Send>(
     n: usize,
     k: usize,
     columns: usize,
     value: &(impl Fn(usize, usize) -> T + Sync),
-) -> Vec<T> {
-    let mut panels = vec![T::default(); n.div_ceil(columns) * columns * k];
+) -> Buffer<T> {
+    let mut panels = Buffer::zeroed(n.div_ceil(columns) * columns * k);
     panels.par_chunks_mut((columns * k).max(1)).enumerate().for_each(|(panel, out)| {
         let first = panel * columns;
         for j in 0..columns.min(n - first) {
@@ -110,6 +111,21 @@ fn fill<T: Copy + Default + Send>(
 pub(crate) trait LeftRows: Sync {
     /// Writes columns `first_k .. first_k + k` of rows `first .. first + rows` as `[k, rows]`.
     fn pack(&self, isa: Isa, first: usize, rows: usize, first_k: usize, k: usize, out: &mut [f32]);
+
+    /// As [`LeftRows::pack`], as pairs of neighbours along `k`: `[k / 2, rows]`. `room` has [`MOST_ROWS`] times `k` elements
+    /// and those of a vector twice.
+    #[allow(clippy::too_many_arguments)]
+    fn pack_pairs(
+        &self,
+        isa: Isa,
+        proof: Avx512Bf16,
+        first: usize,
+        rows: usize,
+        first_k: usize,
+        k: usize,
+        room: &mut [f32],
+        out: &mut [u32],
+    );
 }
 
 /// The rows of a row-major matrix.
@@ -126,6 +142,46 @@ impl LeftRows for MatrixRows<'_> {
         }
         transpose(isa, &slices[..rows], k, out, rows);
     }
+
+    fn pack_pairs(
+        &self,
+        isa: Isa,
+        proof: Avx512Bf16,
+        first: usize,
+        rows: usize,
+        first_k: usize,
+        k: usize,
+        room: &mut [f32],
+        out: &mut [u32],
+    ) {
+        let mut slices = [&[] as &[f32]; MOST_ROWS];
+        for (i, slice) in slices[..rows].iter_mut().enumerate() {
+            *slice = &self.values[(first + i) * self.stride + first_k..][..k];
+        }
+        transpose_pairs(isa, proof, &slices[..rows], k, bytemuck::cast_slice_mut(room), out, rows);
+    }
+}
+
+/// `out[p * stride + i]` is the pair of `from[i][2p]` and the value after it, for `k` values; as [`transpose`] otherwise. `room`
+/// holds the rows' pairs on the way.
+pub(crate) fn transpose_pairs(
+    isa: Isa,
+    proof: Avx512Bf16,
+    from: &[&[f32]],
+    k: usize,
+    room: &mut [u32],
+    out: &mut [u32],
+    stride: usize,
+) {
+    let pairs = k.div_ceil(2);
+    for (row, joined) in from.iter().zip(room.chunks_exact_mut(pairs.max(1))) {
+        bf16::join_neighbours(proof, &row[..k], joined);
+    }
+    let mut rows = [&[] as &[f32]; MOST_ROWS];
+    for (row, joined) in rows.iter_mut().zip(room.chunks_exact(pairs.max(1))).take(from.len()) {
+        *row = bytemuck::cast_slice(joined); // only moved, never computed with
+    }
+    transpose(isa, &rows[..from.len()], pairs, bytemuck::cast_slice_mut(out), stride);
 }
 
 /// Rows that [`transpose`] takes at most.

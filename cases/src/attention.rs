@@ -1,0 +1,135 @@
+//! Cases of attention.
+
+use super::{Bf16Case, Case, F16Case, sequence, values};
+use crate::compare::Tolerance;
+use crate::job::Job;
+use proptest::prelude::*;
+use sam3i_engine::ops::attention::{AttentionOptions, Bias, attention};
+use sam3i_engine::{Device, Result, Tensor};
+
+/// Self-attention over the thirds of one fused `[batch, n, 3 width]`, or attention of queries to other keys.
+#[derive(Clone, Debug)]
+pub struct Attention {
+    /// Batch, heads, channels of a head.
+    pub sizes: [usize; 3],
+    /// Queries.
+    pub queries: usize,
+    /// Keys: rows and columns of a map.
+    pub map: [usize; 2],
+    /// `[batch, queries, width]`.
+    pub q: Vec<f32>,
+    /// `[batch, keys, 2 width]`: keys and values side by side.
+    pub kv: Vec<f32>,
+    /// Query `i` sees keys up to `i`.
+    pub causal: bool,
+    /// `[batch * keys]`.
+    pub padding: Option<Vec<bool>>,
+    /// What is added to the scores.
+    pub bias: CaseBias,
+}
+
+/// The bias of a case.
+#[derive(Clone, Debug)]
+pub enum CaseBias {
+    /// None.
+    None,
+    /// `[heads, queries, keys]`.
+    Full(Vec<f32>),
+    /// `[heads, queries, rows]` and `[heads, queries, columns]`.
+    Factored(Vec<f32>, Vec<f32>),
+}
+
+impl Case for Attention {
+    /// Results are averages of values up to 4. A score is a sum of up to 80 products of values up to 4 (scaled); its
+    /// f32 rounding (about 1e-5) is the relative error of a weight.
+    const TOLERANCE: Tolerance = Tolerance { absolute: 1e-4, relative: 1e-4 };
+
+    fn run(&self, device: &Device) -> Result<Tensor> {
+        let [b, heads, d] = self.sizes;
+        let (width, [rows, columns], n) = (heads * d, self.map, self.queries);
+        let q = Tensor::from_vec(device, &[b, n, width], self.q.clone())?;
+        let kv = Tensor::from_vec(device, &[b, rows * columns, 2 * width], self.kv.clone())?;
+        let tensor = |shape: [usize; 3], values: &[f32]| Tensor::from_vec(device, &shape, values.to_vec());
+        let held = match &self.bias {
+            CaseBias::None => vec![],
+            CaseBias::Full(bias) => vec![tensor([heads, n, rows * columns], bias)?],
+            CaseBias::Factored(y, x) => vec![tensor([heads, n, rows], y)?, tensor([heads, n, columns], x)?],
+        };
+        let bias = match held.as_slice() {
+            [] => Bias::None,
+            [bias] => Bias::Full(bias),
+            [rows, columns, ..] => Bias::Factored { rows, columns },
+        };
+        let options = AttentionOptions {
+            heads,
+            causal: self.causal,
+            key_padding: self.padding.as_deref(),
+            bias,
+            in_f32: false,
+        };
+        attention(&q, &kv.narrow(2, 0, width)?, &kv.narrow(2, width, width)?, options)
+    }
+}
+
+impl Bf16Case for Attention {
+    /// A score of these operands (spread 5, far wider than a model's) is off by about 0.012, six deviations 0.07: that
+    /// share of a weight. Weights times values of up to 4 make 0.28, and rounding of weights and values 0.03.
+    fn bf16_tolerance(&self) -> Tolerance {
+        Tolerance { absolute: 0.31, relative: 0.0 }
+    }
+}
+
+impl F16Case for Attention {
+    /// It has no weights.
+    fn f16_tolerance(&self) -> Tolerance {
+        self.gpu_tolerance()
+    }
+}
+
+/// Any attention: tails in queries, keys and channels, several key blocks, every kind of mask and bias.
+pub fn any_attention() -> impl Strategy<Value = Attention> {
+    let small = ([1usize..3, 1usize..4, 1usize..40], 0usize..40, [1usize..8, 1usize..12]);
+    let long = ([1usize..2, 1usize..3, 1usize..80], 1usize..20, [10usize..30, 18usize..30]);
+    prop_oneof![4 => small, 1 => long].prop_flat_map(|(sizes, queries, map)| {
+        let ([b, heads, d], keys) = (sizes, map[0] * map[1]);
+        let rows = heads * queries;
+        let padding = prop::option::of(prop::collection::vec(prop::bool::weighted(0.3), b * keys));
+        let bias = prop_oneof![
+            Just(CaseBias::None),
+            values(rows * keys).prop_map(CaseBias::Full),
+            (values(rows * map[0]), values(rows * map[1])).prop_map(|(y, x)| CaseBias::Factored(y, x)),
+        ];
+        let operands = (values(b * queries * heads * d), values(2 * b * keys * heads * d));
+        (operands, any::<bool>(), padding, bias).prop_map(move |((q, kv), causal, padding, bias)| Attention {
+            sizes,
+            queries,
+            map,
+            q,
+            kv,
+            causal,
+            padding,
+            bias,
+        })
+    })
+}
+
+/// Calls of the published model at 1008 pixels.
+pub fn published() -> Vec<Job> {
+    let job = |what, [b, heads, d]: [usize; 3], queries: usize, keys: usize| {
+        let width = heads * d;
+        let flops = 4 * (b * heads * queries * keys * d) as u64;
+        Job::new(what, flops, 2 * b * width * (queries + keys), move |device| {
+            let q = Tensor::from_vec(device, &[b, queries, width], sequence(b * queries * width, 1))?;
+            let kv = Tensor::from_vec(device, &[b, keys, 2 * width], sequence(2 * b * keys * width, 2))?;
+            let (k, v) = (kv.narrow(2, 0, width)?, kv.narrow(2, width, width)?);
+            Ok(Box::new(move || attention(&q, &k, &v, AttentionOptions::heads(heads))))
+        })
+    };
+    vec![
+        job("ViT window: 9 x 576 tokens, 16 heads of 64", [9, 16, 64], 576, 576),
+        job("ViT global: 5184 tokens, 16 heads of 64", [1, 16, 64], 5184, 5184),
+        job("fusion self: 5184 tokens, 8 heads of 32", [1, 8, 32], 5184, 5184),
+        job("fusion cross: 5184 tokens to 33, 8 heads of 32", [1, 8, 32], 5184, 33),
+        job("decoder self: 201 queries, 8 heads of 32", [1, 8, 32], 201, 201),
+    ]
+}

@@ -1,0 +1,67 @@
+//! The GPU that tests run on.
+//!
+//! The best adapter there is, software such as lavapipe too; `SAM3I_TEST_GPU` takes another by its name. Without one, what
+//! needs it is skipped with a line that says so, unless `SAM3I_REQUIRE_GPU` is set: then it fails.
+
+use sam3i_engine::Device;
+#[cfg(feature = "gpu")]
+use sam3i_engine::gpu::{GpuChoice, GpuOptions};
+#[cfg(feature = "gpu")]
+use sam3i_engine::{DType, Error};
+#[cfg(feature = "gpu")]
+use std::sync::OnceLock;
+
+/// Turns a missing GPU into a failure.
+pub const REQUIRE_VARIABLE: &str = "SAM3I_REQUIRE_GPU";
+
+/// The GPU with f32 weights; none if this machine has none.
+///
+/// # Panics
+/// If it is absent while `SAM3I_REQUIRE_GPU` is set, or does not start.
+#[cfg(feature = "gpu")]
+pub fn devices() -> &'static [Device] {
+    static DEVICES: OnceLock<Vec<Device>> = OnceLock::new();
+    DEVICES.get_or_init(|| start(&GpuOptions::default()))
+}
+
+/// The GPU with f16 weights, likewise.
+///
+/// # Panics
+/// As [`devices`].
+#[cfg(feature = "gpu")]
+pub fn f16_devices() -> &'static [Device] {
+    static DEVICES: OnceLock<Vec<Device>> = OnceLock::new();
+    DEVICES.get_or_init(|| start(&GpuOptions::default().dtype(DType::F16)))
+}
+
+/// The GPU that tests run on, with these options otherwise.
+///
+/// # Panics
+/// As [`devices`].
+#[cfg(feature = "gpu")]
+pub fn start(options: &GpuOptions) -> Vec<Device> {
+    let choice = std::env::var("SAM3I_TEST_GPU").map_or(GpuChoice::Best, GpuChoice::Name);
+    match Device::gpu(&options.clone().choice(choice)) {
+        Ok(device) => vec![device],
+        Err(error @ Error::NoGpu { .. }) => {
+            assert!(std::env::var_os(REQUIRE_VARIABLE).is_none(), "{error}");
+            eprintln!("SKIPPED on the GPU: {error}");
+            Vec::new()
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// None: the feature `gpu` is off.
+#[cfg(not(feature = "gpu"))]
+#[must_use]
+pub fn devices() -> &'static [Device] {
+    &[]
+}
+
+/// None: the feature `gpu` is off.
+#[cfg(not(feature = "gpu"))]
+#[must_use]
+pub fn f16_devices() -> &'static [Device] {
+    &[]
+}

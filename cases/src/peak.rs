@@ -1,0 +1,67 @@
+//! The machine's own peaks, measured when they are asked for.
+
+use sam3i_engine::{Backend, DType, Device, Isa};
+use sam3i_kernels::isa::Avx512Bf16;
+use sam3i_kernels::peak;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// What a device can do at most.
+pub struct Peak {
+    /// Floating-point operations a second.
+    pub flops: f64,
+    device: Device,
+    copies: RefCell<BTreeMap<usize, f64>>,
+}
+
+/// Rounds of a measurement of arithmetic: less than a millisecond, so that some run undisturbed.
+const ROUNDS: usize = 200_000;
+/// A copy is of a multiple of this many values.
+const ROW: usize = 1024;
+
+impl Peak {
+    /// Measures a device. `None` for the reference, whose plain loops are held against nothing.
+    #[must_use]
+    pub fn measure(device: &Device) -> Option<Self> {
+        let Backend::Cpu(isa) = device.backend()? else { return None };
+        let flops = best(50, || device.run(|| arithmetic(device, isa)));
+        Some(Self { flops, device: device.clone(), copies: RefCell::default() })
+    }
+
+    /// Bytes a second, read and written, of a copy that touches so many: small ones stay in a cache.
+    #[must_use]
+    pub fn copied(&self, bytes: u64) -> f64 {
+        let len = (bytes as usize / 8).next_multiple_of(ROW).max(ROW);
+        *self.copies.borrow_mut().entry(len).or_insert_with(|| {
+            let (x, mut out) = (vec![1.0; len], vec![0.0; len]);
+            let tries = (100_000_000 / len).clamp(5, 50);
+            best(tries, || self.device.run(|| peak::copy(&x, &mut out)))
+        })
+    }
+
+    /// The part of what is possible that a run of this length reached: of the arithmetic, or of a copy of as many bytes,
+    /// whichever would take longer.
+    #[must_use]
+    pub fn share(&self, flops: u64, bytes: u64, time: Duration) -> f64 {
+        (flops as f64 / self.flops).max(bytes as f64 / self.copied(bytes)) / time.as_secs_f64()
+    }
+}
+
+/// The fastest products of a device; returns the flops done.
+fn arithmetic(device: &Device, isa: Isa) -> u64 {
+    match Avx512Bf16::detect() {
+        Some(proof) if device.dtype() == DType::Bf16 => peak::bf16_products(proof, ROUNDS),
+        _ => peak::multiply_adds(isa, ROUNDS),
+    }
+}
+
+/// The highest rate of some runs of `work`, which says how much it did.
+fn best(tries: usize, mut work: impl FnMut() -> u64) -> f64 {
+    let mut rate = || {
+        let start = Instant::now();
+        let done = work();
+        done as f64 / start.elapsed().as_secs_f64()
+    };
+    (0..tries).map(|_| rate()).fold(0.0, f64::max)
+}

@@ -1,0 +1,174 @@
+//! The model at work on a batch: one picture at a time on all threads, or, where a model is too small to keep the threads
+//! busy, a picture a thread.
+
+use crate::ask::Asker;
+use crate::batch::{Done, End, Opened, Step, tell_notes};
+use crate::profile::Profile;
+use crate::questions::Questions;
+use crate::terminal::Messages;
+use anyhow::Result;
+use sam3i::engine::{Backend, trace};
+use sam3i::{Checkpoint, CpuOptions, Device, Model, ResizeMode, SegmentOptions, Tiling};
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Models of no more parameters are copied for every thread: their steps are too short to share.
+const SMALL: usize = 20_000_000;
+
+/// What workers have in common.
+pub struct Work<'a> {
+    pub questions: &'a Questions,
+    pub checkpoint: Arc<Checkpoint>,
+    pub device: &'a Device,
+    pub dtype: &'a str,
+    pub resize: ResizeMode,
+    pub options: SegmentOptions,
+    pub tiling: Option<Tiling>,
+    pub nms: Option<f64>,
+    pub messages: Messages,
+    /// Sees every op, if anybody will read it.
+    pub profile: Option<Arc<Profile>>,
+}
+
+/// Where workers take pictures from.
+struct Queue<I> {
+    pictures: I,
+    taken: usize,
+    /// A permit for each picture; the writer gives them back, so that no worker runs far ahead of another.
+    permits: Receiver<()>,
+}
+
+/// How many pictures are worked on at a time. `pictures` is how many there are, if that is known.
+pub fn count(checkpoint: &Checkpoint, device: &Device, pictures: Option<usize>) -> usize {
+    let cpu = matches!(device.backend(), Some(Backend::Cpu(_)));
+    if !cpu || checkpoint.param_count() > SMALL {
+        return 1;
+    }
+    device.threads().min(pictures.unwrap_or(usize::MAX)).max(1)
+}
+
+impl Work<'_> {
+    /// Works until there are no more pictures, Ctrl-C is pressed, or nobody takes results.
+    ///
+    /// # Errors
+    /// When a model cannot be loaded; the first reason.
+    pub fn run(
+        &self,
+        workers: usize,
+        pictures: impl Iterator<Item = Opened> + Send,
+        done: &SyncSender<(usize, Done)>,
+        permits: Receiver<()>,
+    ) -> Result<()> {
+        let queue = Mutex::new(Queue { pictures, taken: 0, permits });
+        let (loaded, failed) = (AtomicBool::new(false), AtomicBool::new(false));
+        let work = || {
+            let worked = self.work(workers, &queue, done, &loaded, &failed);
+            failed.fetch_or(worked.is_err(), Ordering::SeqCst);
+            worked
+        };
+        if workers == 1 {
+            return work();
+        }
+        thread::scope(|scope| {
+            let handles: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+            let ended =
+                handles.into_iter().map(|handle| handle.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            ended.collect::<Vec<_>>().into_iter().collect()
+        })
+    }
+
+    fn work<I: Iterator<Item = Opened> + Send>(
+        &self,
+        workers: usize,
+        queue: &Mutex<Queue<I>>,
+        done: &SyncSender<(usize, Done)>,
+        loaded: &AtomicBool,
+        failed: &AtomicBool,
+    ) -> Result<()> {
+        let mut asker = None;
+        while !failed.load(Ordering::SeqCst) {
+            let Some((place, Opened { input, step })) = next(queue) else { break };
+            let end = match step {
+                Step::Failed(error) => End::Failed(error),
+                Step::Finished(report) => End::Finished(Box::new(report)),
+                Step::Read(picture, reading) => {
+                    tell_notes(&input, &picture, self.messages);
+                    let queries = self.questions.of(&input.path);
+                    let mut load = Duration::ZERO;
+                    if asker.is_none() && !queries.is_empty() {
+                        let start = Instant::now();
+                        match self.asker(workers) {
+                            Ok(made) => asker = Some(made),
+                            Err(error) => {
+                                // The others wait for what follows; nobody takes this if they have gone.
+                                let _ = done.send((place, Done { input, end: End::GivenUp }));
+                                return Err(error);
+                            }
+                        }
+                        if !loaded.swap(true, Ordering::SeqCst) {
+                            load = start.elapsed();
+                            self.messages.detail(&format!("model loaded in {:.1} s", load.as_secs_f64()));
+                        }
+                    }
+                    match asker.as_ref().filter(|_| !queries.is_empty()) {
+                        None => End::Unasked,
+                        Some(asker) => {
+                            let ask = || asker.answer(&input, picture, &queries, [load, reading]);
+                            match asker.model().device().run(|| self.watched(ask)) {
+                                Ok(Some(answer)) => End::Answered(Box::new(answer)),
+                                Ok(None) => End::GivenUp, // Ctrl-C; there will be no next picture
+                                Err(error) => End::Failed(error),
+                            }
+                        }
+                    }
+                }
+            };
+            if done.send((place, Done { input, end })).is_err() {
+                break; // the writer has gone
+            }
+        }
+        Ok(())
+    }
+
+    /// A model: on the device, or on a thread of its own where there are several.
+    fn asker(&self, workers: usize) -> Result<Asker> {
+        let device = match self.device.backend() {
+            Some(Backend::Cpu(isa)) if workers > 1 => {
+                Device::cpu(&CpuOptions::default().isa(isa).dtype(self.device.dtype()).threads(1))?
+            }
+            _ => self.device.clone(),
+        };
+        let load = || Model::from_checkpoint(self.checkpoint.clone(), &device);
+        Ok(Asker {
+            model: Mutex::new(Arc::new(device.run(load)?)),
+            restarted: AtomicBool::new(false),
+            device: self.device.name().to_owned(),
+            dtype: self.dtype.to_owned(),
+            resize: self.resize,
+            options: self.options.clone(),
+            tiling: self.tiling,
+            nms: self.nms,
+        })
+    }
+
+    /// Runs `f` with the profile watching, if there is one. It watches the thread that `f` runs on.
+    fn watched<R>(&self, f: impl FnOnce() -> R) -> R {
+        match &self.profile {
+            Some(profile) => trace::observe(profile.clone(), f),
+            None => f(),
+        }
+    }
+}
+
+/// The next picture and its place. The others wait meanwhile: pictures come one by one in any case.
+fn next<I: Iterator<Item = Opened>>(queue: &Mutex<Queue<I>>) -> Option<(usize, Opened)> {
+    let mut queue: MutexGuard<Queue<I>> = queue.lock().unwrap_or_else(PoisonError::into_inner);
+    queue.permits.recv().ok()?;
+    let opened = queue.pictures.next()?;
+    queue.taken += 1;
+    Some((queue.taken - 1, opened))
+}
