@@ -139,15 +139,24 @@ impl Gpu {
         self.0.recorder.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A result; where it is an error and the device turns out to be lost, that one, for it explains the other.
+    fn or_lost<T>(&self, result: Result<T>) -> Result<T> {
+        result.or_else(|error| {
+            drop(self.0.device.poll(wgpu::PollType::Poll)); // lets the news arrive
+            self.0.health.check()?;
+            Err(error)
+        })
+    }
+
     /// Memory for so many words, with unspecified contents.
     pub fn buffer(&self, words: usize) -> Result<Buffer> {
-        let raw = self.0.pool.take(&self.0.device, 4 * words as u64)?;
+        let raw = self.or_lost(self.0.pool.take(&self.0.device, 4 * words as u64))?;
         Ok(Buffer::new(raw, self.0.clone()))
     }
 
     /// Memory with these values.
     pub fn upload<T: bytemuck::Pod>(&self, values: &[T]) -> Result<Buffer> {
-        let raw = self.0.pool.upload(&self.0.device, bytemuck::cast_slice(values))?;
+        let raw = self.or_lost(self.0.pool.upload(&self.0.device, bytemuck::cast_slice(values)))?;
         Ok(Buffer::new(raw, self.0.clone()))
     }
 
@@ -191,7 +200,7 @@ impl Gpu {
             return Err(refused(format!("{:?} workgroups are more than a dispatch may have", call.groups)));
         }
         debug_assert_eq!((call.params.len(), call.inputs.len()), (kernel.params.size, kernel.inputs));
-        let pipeline = self.0.pipelines.get(&self.0.device, kernel, call.constants)?;
+        let pipeline = self.or_lost(self.0.pipelines.get(&self.0.device, kernel, call.constants))?;
         let inputs = call.inputs.iter().map(|input| input.map_or(&self.0.nothing, Buffer::raw));
         let buffers: Vec<_> = inputs.chain([call.output.raw()]).collect();
         let most = self.0.limits.max_storage_buffer_binding_size;

@@ -138,6 +138,7 @@ impl Recorder {
         self.work = 0;
         let index = self.queue.submit([encoder.finish()]);
         self.in_flight.push_back(index);
+        drop(self.device.poll(wgpu::PollType::Poll)); // lets news of a lost device arrive before its consequences
         while self.in_flight.len() > MOST_IN_FLIGHT {
             let index = self.in_flight.pop_front();
             self.wait(index)?;
