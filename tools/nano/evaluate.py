@@ -20,11 +20,12 @@ from torch import Tensor
 from art import TRAINED_STYLES, UNSEEN_STYLE
 from bpe import Tokenizer
 from data import TEXT_TYPE, load_tokenizer, normalise
-from model import CONCEPT, Config, Sam3I
-from prompts import Author, Prompt, baselines, iou, union
+from model import CONCEPT, SIMPLE, Config, Sam3I
+from prompts import SIMPLE_KINDS, Author, Prompt, baselines, iou, union
 from world import Art, Scene, World
 
 THRESHOLD = 0.5
+KIND_MEASURES = ("gIoU", "category", "set_right", "all_named", "count_right")
 
 
 @dataclass
@@ -78,8 +79,13 @@ def read_answer(got: dict[str, Tensor], row: int, side: int) -> dict:
     }
 
 
+def answered(scene: Scene, mask: np.ndarray) -> frozenset[int]:
+    """The objects that a mask covers by half."""
+    return frozenset(i for i in range(len(scene.objects)) if mask[scene.mask(i)].mean() > 0.5)
+
+
 def score(model: Sam3I, items: list[Item], text_type: int) -> dict[str, float]:
-    """The measures of one set."""
+    """The measures of one set; `set_right` is the share of answers that cover just the objects meant."""
     got = answers(model, items, text_type)
     pairs = list(zip(items, got, strict=True))
     there = [(i, a) for i, a in pairs if i.prompt.targets]
@@ -88,12 +94,15 @@ def score(model: Sam3I, items: list[Item], text_type: int) -> dict[str, float]:
     ious = np.array([iou(a["union"], t) for (_, a), t in zip(there, truth, strict=True)])
     semantic = np.array([iou(a["semantic"], t) for (_, a), t in zip(there, truth, strict=True)])
     base = np.array([baselines(i.scene, i.prompt) for i, _ in there])
+    sets = [(answered(i.scene, a["union"]), i.prompt) for i, a in there]
     result = {
         "gIoU": ious.mean(),
         "P50": (ious >= 0.5).mean(),
         "semantic": semantic.mean(),
         "blind": base[:, 0].mean(),
         "category": base[:, 1].mean(),
+        "set_right": np.mean([found == p.targets for found, p in sets]),
+        "all_named": np.mean([found == p.named for found, p in sets]),
         "count_right": np.mean([a["count"] == len(i.prompt.targets) for i, a in there]),
         "presence_yes": np.mean([a["presence"] for _, a in there]),
     }
@@ -133,6 +142,17 @@ class Exam:
         return out
 
 
+def by_kind(model: Sam3I, exam_world: World, tokenizer: Tokenizer, count: int, level: int) -> dict[str, dict]:
+    """The scores of each kind of simple instruction, all of the same scenes' seed."""
+    rows = {}
+    for kind in SIMPLE_KINDS:
+        author = Author(exam_world.rng)
+        author.kinds = (kind,)
+        author.redundant_share = 0.0
+        rows[kind] = score(model, draw_set(exam_world, author, tokenizer, "simple", count, 0), level)
+    return rows
+
+
 def main() -> None:
     """Scores a checkpoint's averaged weights."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -142,12 +162,19 @@ def main() -> None:
     parser.add_argument("--config", type=Path, default=Path(__file__).parent / "config.json")
     parser.add_argument("--positives", type=int, default=300)
     parser.add_argument("--negatives", type=int, default=100)
+    parser.add_argument("--kinds", action="store_true", help="only the kinds of simple instruction, apart")
     args = parser.parse_args()
     torch.set_num_threads(1)
     config = Config.read(args.config)
     model = Sam3I(config)
     model.load_state_dict(torch.load(args.weights, map_location="cpu", weights_only=True)["ema"])
-    exam = Exam(config, args.state, load_tokenizer(args.bpe, config), args.positives, args.negatives)
+    tokenizer = load_tokenizer(args.bpe, config)
+    if args.kinds:
+        world = World(Art(args.state), config.image_size, np.random.default_rng(20_261_123), bank=100)
+        for kind, row in by_kind(model.eval(), world, tokenizer, args.positives, SIMPLE).items():
+            print(f"{kind:12}", "  ".join(f"{k} {row[k]:.3f}" for k in KIND_MEASURES), flush=True)
+        return
+    exam = Exam(config, args.state, tokenizer, args.positives, args.negatives)
     for name, row in exam.take(model).items():
         print(f"{name:28}", "  ".join(f"{k} {v:.3f}" for k, v in row.items()))
 

@@ -24,9 +24,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from data import LABEL_NAMES, LABELS, TEXT_TYPE, THING_NAMES, Batch, Group, Plan, load_tokenizer, stream
+from data import (
+    LABEL_NAMES,
+    LABELS,
+    STORE,
+    TEXT_TYPE,
+    THING_NAMES,
+    Batch,
+    Group,
+    Plan,
+    load_tokenizer,
+    stream,
+)
 from evaluate import Exam
 from losses import (
+    Matching,
     Targets,
     concept_margin,
     detection_losses,
@@ -37,15 +49,22 @@ from losses import (
     mask_loss,
 )
 from model import CONCEPT, Config, Grounded, Sam3I
+from relations import Relations
 
 WEIGHTS = {
     "dense": 2.0,
     "texts": 0.5,
     "fused": 3.0,
     "where": 2.0,
+    "role": 0.5,
+    "cue": 0.1,
+    "own": 1.0,
+    "reach": 2.0,
+    "anchor": 1.0,
     "l1": 2.5,
     "giou": 1.0,
     "class": 0.5,
+    "select": 1.5,
     "presence": 0.5,
     "mask": 1.0,
     "semantic": 1.0,
@@ -88,9 +107,11 @@ ADAPTER1 = ("adapter1.", "mask_predictor_adapter1")
 ADAPTER2 = ("adapter12.", "adapter2.", "mask_predictor_adapter2")
 STAGES = {
     "pretrain": Stage(Plan(32, 0, ("none",), 0, 12), (), 1.5e-3, (), (), 150_000),
-    "base": Stage(Plan(16, 3, ("concept",), 0.75, 16), (), 1e-3, ("pretrain",), ("concept",), 300_000),
+    "base": Stage(
+        Plan(16, 3, ("concept",), 0.75, 16, boxes=0.15), (), 1e-3, ("pretrain",), ("concept",), 300_000
+    ),
     "mixed": Stage(
-        Plan(16, 3, ("simple", "concept", "simple", "complex"), 0.75, 6),
+        Plan(16, 3, ("simple", "concept", "simple", "complex"), 0.6, 6, boxes=0.15, simple=5),
         (),
         1e-3,
         ("base", "pretrain"),
@@ -98,7 +119,7 @@ STAGES = {
         600_000,
     ),
     "relate": Stage(
-        Plan(4, 6, (*["simple"] * 6, "concept", "complex"), 0.75, 0),
+        Plan(12, 3, (*["simple"] * 4, "concept", "complex"), 0.5, 0, simple=6, new=0.25),
         ALL_BUT_IMAGE,
         1e-3,
         ("mixed",),
@@ -158,6 +179,7 @@ class Helpers(nn.Module):
         self.where_image = nn.Conv2d(d, 2, 1)
         self.where_memory = nn.Linear(d, 2)
         self.where_query = nn.Linear(d, 4)
+        self.relations = Relations(d, config.dec_layers)
         self.project = nn.Sequential(nn.Linear(d, d), nn.LayerNorm(d), nn.ReLU(), nn.Linear(d, d))
 
 
@@ -241,6 +263,7 @@ class Trainer:
         self.tokenizer = load_tokenizer(args.bpe, self.config)
         self.pictures = self.steps = self.warm_from = 0
         self.seconds = 0.0
+        self.seen: Tensor | None = None
         self.parameters = self.choose_parameters()
         self.optimizer = self.make_optimizer()
         self.ema = {k: v.clone() for k, v in self.model.state_dict().items()}
@@ -372,21 +395,38 @@ class Trainer:
 
     def prompt_losses(self, levels: list[Tensor], group: Group) -> tuple[dict[str, Tensor], Found]:
         """Detection and fused map of every prompt, masks of one prompt a picture."""
-        text_type, targets = TEXT_TYPE[group.level], group.targets
+        text_type, targets = TEXT_TYPE.get(group.level, CONCEPT), group.targets
         used = shorten(group.ids) if text_type == CONCEPT else group.ids
         ids, back = used.unique(dim=0, return_inverse=True)
         text = self.model.encode_text(ids, text_type)[back]
-        grounded = self.model.ground(levels, group.picture, text, used == 0, text_type)
-        terms, matching = detection_losses(grounded, targets)
+        examples = group.boxes, group.labels
+        grounded = self.model.ground(levels, group.picture, text, used == 0, text_type, *examples)
         union = targets.union
+        terms, matching = self.query_losses(grounded, group)
         terms["fused"] = self.fused_loss(grounded.memory, union)
         terms["where"] = self.where_loss(levels[2], grounded)
+        if levels[0] is None:
+            return terms, Found(group, text)
         rows = first_positive(group.picture, targets.present)
         pixels = self.model.pixels(levels, group.picture, grounded, rows)
         semantic = self.model.segmentation_head.semantic(pixels)[:, 0]
         terms["semantic"] = mask_loss(semantic, union[rows]).mean()
         terms["mask"] = self.instance_loss(pixels, grounded, targets, rows, matching, text_type)
         return terms, Found(group, text, rows, semantic)
+
+    def query_losses(self, grounded: Grounded, group: Group) -> tuple[dict[str, Tensor], Matching]:
+        """Detection terms, for simple instructions also what their queries must know; the last matching."""
+        targets, story = group.targets, group.story
+        if story is None:
+            terms, matchings = detection_losses(grounded, targets, None)
+            return terms, matchings[-1]
+        queries, relations = grounded.decoded.queries, self.helpers.relations
+        roles = relations.roles(queries)
+        index = story.role[:, None].expand(-1, queries[0].shape[1], -1)
+        likely = [r.softmax(-1).gather(2, index) for r in roles]
+        terms, matchings = detection_losses(grounded, targets, likely)
+        terms["select"] = terms.pop("class")
+        return terms | relations(queries, roles, matchings, targets, story), matchings[-1]
 
     def fused_loss(self, memory: Tensor, union: Tensor) -> Tensor:
         """The fused memory alone already says where the targets are: the text must be used early."""
@@ -417,7 +457,7 @@ class Trainer:
         grounded: Grounded,
         targets: Targets,
         rows: Tensor,
-        matching: tuple,
+        matching: Matching,
         text_type: int,
     ) -> Tensor:
         """Masks of the matched queries of the prompts `rows`."""
@@ -447,12 +487,22 @@ class Trainer:
             "margin": concept_margin(f_s, f_c, f_k, names),
         }
 
+    def look(self, batch: Batch) -> list[Tensor | None]:
+        """The levels of a batch's pictures; level 2 alone where pictures are used again."""
+        again = self.plan.new < 1
+        levels = self.model.image(batch.pixels, finest=2 if again or not batch.groups else 0)
+        if not again:
+            return levels
+        if self.seen is None:
+            self.seen = levels[2].new_zeros(STORE, *levels[2].shape[1:])
+        self.seen[batch.slots[: len(batch.pixels)]] = levels[2].detach()
+        return [None, None, self.seen[batch.slots]]
+
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """All terms of a batch, unweighted; names that begin with `_` are only reported."""
         frozen = bool(self.stage.trains)
         with torch.set_grad_enabled(not frozen):
-            finest = 0 if batch.groups else 2
-            levels = self.model.image(batch.pixels, finest=finest)
+            levels = self.look(batch)
         terms = {}
         if batch.texts:
             names = self.meaning(self.captions, CONCEPT)
@@ -464,9 +514,9 @@ class Trainer:
                 continue
             part, found[group.level] = self.prompt_losses(levels, group)
             for name, value in part.items():
-                sums[name].append(value * len(group.ids))
-        prompts = sum(len(f.group.ids) for f in found.values() if f.semantic is not None)
-        terms |= {name: sum(values) / max(1, prompts) for name, values in sums.items()}
+                sums[name].append((value, len(group.ids)))
+        for name, values in sums.items():
+            terms[name] = sum(v * n for v, n in values) / sum(n for _, n in values)
         if self.args.stage == "joint" and len(found) == 3:
             terms |= self.alignment_losses(found)
         return terms
@@ -498,7 +548,7 @@ class Trainer:
             group["lr"] = self.rate() * group["share"]
         self.optimizer.step()
         self.steps += 1
-        self.pictures += len(batch.pixels)
+        self.pictures += len(batch.slots)
         self.average()
         return {"total": total.item(), "norm": norm.item()} | {k: v.item() for k, v in terms.items()}
 
