@@ -111,7 +111,7 @@ class Plan:
     levels: tuple[str, ...]
     """Each picture takes the next level of this cycle; "paired" gives all three for one target."""
     negatives: float
-    """Probability that the last prompt of a picture has no target."""
+    """Probability that one of a picture's prompts, or one of each pair beyond, has no target."""
     texts: int
     """Texts alone, a level."""
     kinds: tuple[str, ...] = ()
@@ -158,9 +158,9 @@ class Maker:
 
     def prompts(self, scene: Scene, level: str) -> list[Prompt]:
         """The prompts of a picture, of one level."""
-        negative = self.rng.random() < self.plan.negatives
         count = (level == "simple" and self.plan.simple) or self.plan.prompts
-        wanted = [True] * (count - negative) + [False] * negative
+        absent = int((self.rng.random(count // 2) < self.plan.negatives).sum())
+        wanted = [True] * (count - absent) + [False] * absent
         found: list[Prompt] = []
         for positive in wanted:
             for _ in range(4):
