@@ -124,7 +124,7 @@ class Plan:
     """Share of the pictures that are drawn; the others come from the last `STORE`, with new prompts."""
 
 
-STORE = 6000
+STORE = 2400
 """Pictures kept for further prompts, where a plan uses pictures again."""
 
 
@@ -305,7 +305,8 @@ def tell(rows: list, spoken: list, chosen: list[Drawn], boxes: np.ndarray) -> St
             compared = own[i, :last][:, [0, 1, 4]]
             reach[i] = np.stack([compared.min(0), compared.max(0)], axis=1).ravel()
     cue = np.array([CUES.index(p.cue) for _, p in rows])
-    return Story(*(torch.from_numpy(a) for a in (role, cue, own, reach, anchors, there)))
+    away = np.linalg.norm(own[:, :, None, :2] - anchors[:, None], axis=-1)
+    return Story(*(torch.from_numpy(a) for a in (role, cue, own, reach, anchors, there, away)))
 
 
 def concept_of(scene: Scene, prompt: Prompt) -> str:

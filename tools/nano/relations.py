@@ -38,6 +38,8 @@ class Story:
     """`[b, ANCHORS, 2]`: centres of the other things, in the instruction's order."""
     has_anchor: Tensor
     """`[b, ANCHORS]` f32."""
+    away: Tensor
+    """`[b, T, ANCHORS]`: how far every object is from them."""
 
 
 class Relations(nn.Module):
@@ -48,6 +50,8 @@ class Relations(nn.Module):
         make = lambda out: nn.ModuleList(nn.Linear(d, out) for _ in range(layers))
         self.role, self.cue, self.own = make(3), make(len(CUES)), make(5)
         self.reach, self.anchors = make(REACH), make(2 * ANCHORS)
+        self.away = make(ANCHORS)
+        self.text_cue = nn.Linear(d, len(CUES))
 
     def roles(self, queries: list[Tensor]) -> list[Tensor]:
         """Role logits `[b, q, 3]` of every layer."""
@@ -58,12 +62,17 @@ class Relations(nn.Module):
         queries: list[Tensor],
         roles: list[Tensor],
         matchings: list[Matching],
+        meaning: Tensor,
         targets: Targets,
         story: Story,
     ) -> dict[str, Tensor]:
-        """The losses: role and cue, and the distances in shares of the side."""
-        sums = {k: roles[0].new_zeros(()) for k in ("role", "cue", "own", "reach", "anchor")}
+        """The losses: role and cue, and the distances in shares of the side.
+
+        meaning `[b, d]` is the mean text feature: the text alone says which comparison is meant.
+        """
+        sums = {k: roles[0].new_zeros(()) for k in ("role", "cue", "own", "reach", "anchor", "away")}
         active = targets.present > 0
+        sums["text_cue"] = F.cross_entropy(self.text_cue(meaning[active]), story.cue[active])
         for i, (h, logits, matching) in enumerate(zip(queries, roles, matchings, strict=True)):
             prompt, query, target = matching
             wanted = torch.full(logits.shape[:2], NEITHER, device=h.device)
@@ -72,13 +81,15 @@ class Relations(nn.Module):
             known = h[prompt, query]
             sums["own"] += (self.own[i](known) - story.own[prompt, target]).abs().mean()
             named = story.role[prompt, target] == NAMED
-            known, prompt = known[named], prompt[named]
+            known, prompt, target = known[named], prompt[named], target[named]
             sums["cue"] += F.cross_entropy(self.cue[i](known), story.cue[prompt])
             if i:
                 sums["reach"] += (self.reach[i](known) - story.reach[prompt]).abs().mean()
                 gap = (self.anchors[i](known).view(-1, ANCHORS, 2) - story.anchors[prompt]).abs().mean(-1)
                 there = story.has_anchor[prompt]
+                far = (self.away[i](known) - story.away[prompt, target]).abs()
                 sums["anchor"] += (gap * there).sum() / there.sum().clamp(min=1)
+                sums["away"] += (far * there).sum() / there.sum().clamp(min=1)
         return sums
 
 

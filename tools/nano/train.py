@@ -57,10 +57,12 @@ WEIGHTS = {
     "fused": 3.0,
     "where": 2.0,
     "role": 0.5,
-    "cue": 0.1,
-    "own": 1.0,
+    "cue": 0.2,
+    "text_cue": 0.5,
+    "own": 2.0,
     "reach": 2.0,
     "anchor": 1.0,
+    "away": 3.0,
     "l1": 2.5,
     "giou": 1.0,
     "class": 0.5,
@@ -77,6 +79,9 @@ WEIGHTS = {
 
 TRUNK_RATE = 0.3
 """Share of the rate that the image trunk and neck train with after the stage `pretrain`."""
+
+WARM_UP = 60
+"""Steps to the full rate, also where a stage goes on with other parameters."""
 
 
 @dataclass(frozen=True)
@@ -405,9 +410,9 @@ class Trainer:
         terms, matching = self.query_losses(grounded, group)
         terms["fused"] = self.fused_loss(grounded.memory, union)
         terms["where"] = self.where_loss(levels[2], grounded)
-        if levels[0] is None:
+        rows = first_positive(group.picture, targets.present, len(levels[0]))
+        if not len(rows):
             return terms, Found(group, text)
-        rows = first_positive(group.picture, targets.present)
         pixels = self.model.pixels(levels, group.picture, grounded, rows)
         semantic = self.model.segmentation_head.semantic(pixels)[:, 0]
         terms["semantic"] = mask_loss(semantic, union[rows]).mean()
@@ -426,7 +431,9 @@ class Trainer:
         likely = [r.softmax(-1).gather(2, index) for r in roles]
         terms, matchings = detection_losses(grounded, targets, likely)
         terms["select"] = terms.pop("class")
-        return terms | relations(queries, roles, matchings, targets, story), matchings[-1]
+        meaning = masked_mean(grounded.text, group.ids != 0)
+        terms |= relations(queries, roles, matchings, meaning, targets, story)
+        return terms, matchings[-1]
 
     def fused_loss(self, memory: Tensor, union: Tensor) -> Tensor:
         """The fused memory alone already says where the targets are: the text must be used early."""
@@ -488,15 +495,15 @@ class Trainer:
         }
 
     def look(self, batch: Batch) -> list[Tensor | None]:
-        """The levels of a batch's pictures; level 2 alone where pictures are used again."""
+        """The levels of a batch's pictures; of pictures that are used again only level 2."""
         again = self.plan.new < 1
-        levels = self.model.image(batch.pixels, finest=2 if again or not batch.groups else 0)
-        if not again:
-            return levels
-        if self.seen is None:
-            self.seen = levels[2].new_zeros(STORE, *levels[2].shape[1:])
-        self.seen[batch.slots[: len(batch.pixels)]] = levels[2].detach()
-        return [None, None, self.seen[batch.slots]]
+        levels = self.model.image(batch.pixels, finest=0 if batch.groups else 2)
+        if again:
+            if self.seen is None:
+                self.seen = levels[2].new_zeros(STORE, *levels[2].shape[1:])
+            self.seen[batch.slots[: len(batch.pixels)]] = levels[2].detach()
+            levels[2] = self.seen[batch.slots]
+        return levels
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """All terms of a batch, unweighted; names that begin with `_` are only reported."""
@@ -524,12 +531,15 @@ class Trainer:
     # --- the loop --------------------------------------------------------------------------------
 
     def rate(self) -> float:
-        """Warm-up over 200 steps, then a cosine to a twentieth over the stage's pictures."""
+        """Warm-up, then a cosine to a twentieth over the stage's pictures."""
         total = self.args.pictures or self.stage.pictures
         done = min(1.0, self.pictures / total)
         shape = 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done))
         return (
-            self.args.rate_scale * self.stage.rate * shape * min(1.0, (self.steps - self.warm_from + 1) / 200)
+            self.args.rate_scale
+            * self.stage.rate
+            * shape
+            * min(1.0, (self.steps - self.warm_from + 1) / WARM_UP)
         )
 
     def step(self, batch: Batch) -> dict[str, float]:
@@ -618,14 +628,14 @@ def shorten(ids: Tensor) -> Tensor:
     return ids[:, : int((ids != 0).sum(1).max())]
 
 
-def first_positive(picture: Tensor, present: Tensor) -> Tensor:
-    """One prompt with a target for every picture that has one: `[rows]`."""
+def first_positive(picture: Tensor, present: Tensor, count: int) -> Tensor:
+    """One prompt with a target for each of the first `count` pictures that has one: `[rows]`."""
     rows, seen = [], set()
     for i, (p, there) in enumerate(zip(picture.tolist(), present.tolist(), strict=True)):
-        if there and p not in seen:
+        if there and p < count and p not in seen:
             seen.add(p)
             rows.append(i)
-    return torch.tensor(rows, device=picture.device)
+    return torch.tensor(rows, dtype=torch.long, device=picture.device)
 
 
 def masked_mean(features: Tensor, real: Tensor) -> Tensor:
