@@ -19,7 +19,7 @@ from torch import Tensor
 
 from art import TRAINED_STYLES, UNSEEN_STYLE
 from bpe import Tokenizer
-from data import TEXT_TYPE, load_tokenizer, normalise
+from data import BOX_TEXT, TEXT_TYPE, load_tokenizer, normalise
 from model import CONCEPT, SIMPLE, Config, Sam3I
 from prompts import SIMPLE_KINDS, Author, Prompt, baselines, iou, union
 from world import Art, Scene, World
@@ -35,6 +35,22 @@ class Item:
     scene: Scene
     prompt: Prompt
     ids: list[int]
+    box: tuple[float, float, float, float] | None = None
+    """An example box, cxcywh, where the text says nothing."""
+
+
+def draw_boxes(world: World, author: Author, tokenizer: Tokenizer, count: int) -> list[Item]:
+    """Scenes with one example box each: all things of its kind are meant."""
+    items = []
+    while len(items) < count:
+        scene = world.scene(repeated=True)
+        shown = author.pick(scene.objects)
+        same = frozenset(i for i, o in enumerate(scene.objects) if o.thing == shown.thing)
+        x0, y0, x1, y1 = shown.box
+        box = ((x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0)
+        prompt = Prompt(BOX_TEXT, "concept", same, "box", same)
+        items.append(Item(scene, prompt, tokenizer.encode(BOX_TEXT), box))
+    return items
 
 
 def draw_set(
@@ -61,7 +77,11 @@ def answers(model: Sam3I, items: list[Item], text_type: int, batch: int = 40) ->
         pixels = torch.from_numpy(normalise(np.stack([i.scene.image for i in part]))).to(device)
         ids = torch.tensor([i.ids for i in part], device=device)
         levels = model.image(pixels)
-        got = model.predict(levels, torch.arange(len(part), device=device), ids, text_type)
+        examples = ()
+        if part[0].box:
+            boxes = torch.tensor([[i.box] for i in part], device=device)
+            examples = boxes, torch.ones(boxes.shape[:2], dtype=torch.long, device=device)
+        got = model.predict(levels, torch.arange(len(part), device=device), ids, text_type, *examples)
         out += [read_answer(got, row, part[0].scene.image.shape[0]) for row in range(len(part))]
     return out
 
@@ -131,6 +151,7 @@ class Exam:
                     author = Author(rng, held=True)
                     items = draw_set(world, author, tokenizer, level, positives, 0)
                     self.sets["complex, held-out wording"] = (items, TEXT_TYPE[level])
+            self.sets[name + "example box"] = draw_boxes(world, Author(rng), tokenizer, positives), CONCEPT
 
     def take(self, model: Sam3I, names: tuple[str, ...] | None = None) -> dict[str, dict[str, float]]:
         """Scores of the named sets (all when `None`)."""

@@ -106,6 +106,7 @@ ALL_EXAMS = (
     "simple, adapters off",
     "complex, held-out wording",
     "unseen concept",
+    "example box",
 )
 ALL_BUT_IMAGE = ("language_backbone", "geometry_encoder", "transformer.", "dot_prod", "segmentation_head")
 ADAPTER1 = ("adapter1.", "mask_predictor_adapter1")
@@ -645,13 +646,16 @@ def masked_mean(features: Tensor, real: Tensor) -> Tensor:
 
 
 def append(path: Path, row: dict) -> None:
-    """Adds a row to a CSV file, with a head when it is new."""
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+    """Adds a row to a CSV file; columns that are new are added to its head."""
+    rows = []
+    if path.exists():
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+    head = list(dict.fromkeys([*(rows[0] if rows else ()), *row]))
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=head, restval="")
+        writer.writeheader()
+        writer.writerows([*rows, row])
 
 
 def main() -> None:
