@@ -118,13 +118,15 @@ class Plan:
     """The kinds of simple instruction to draw, all when empty."""
     boxes: float = 0.0
     """Probability that a concept is asked for once more, by example boxes."""
+    only_boxes: bool = False
+    """Whether nothing else is asked."""
     simple: int = 0
     """Prompts of a picture for simple instructions, where it is another number."""
     new: float = 1.0
     """Share of the pictures that are drawn; the others come from the last `STORE`, with new prompts."""
 
 
-STORE = 2400
+STORE = 960
 """Pictures kept for further prompts, where a plan uses pictures again."""
 
 
@@ -219,7 +221,8 @@ class Maker:
         for i, made in enumerate(prompts):
             for prompt in made:
                 rows[prompt.level].append((i, prompt))
-        groups = [self.group(level, r, chosen) for level, r in rows.items() if r]
+        asked = {} if self.plan.only_boxes else rows
+        groups = [self.group(level, r, chosen) for level, r in asked.items() if r]
         groups += self.box_groups(rows["concept"], chosen) if self.plan.boxes else []
         new = [d for d in chosen if d.scene.image is not None]
         pixels = torch.from_numpy(normalise(np.stack([d.scene.image for d in new])))

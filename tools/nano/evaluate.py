@@ -79,7 +79,7 @@ def answers(model: Sam3I, items: list[Item], text_type: int, batch: int = 40) ->
         levels = model.image(pixels)
         examples = ()
         if part[0].box:
-            boxes = torch.tensor([[i.box] for i in part], device=device)
+            boxes = torch.tensor([[i.box] for i in part], dtype=torch.float32, device=device)
             examples = boxes, torch.ones(boxes.shape[:2], dtype=torch.long, device=device)
         got = model.predict(levels, torch.arange(len(part), device=device), ids, text_type, *examples)
         out += [read_answer(got, row, part[0].scene.image.shape[0]) for row in range(len(part))]

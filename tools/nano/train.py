@@ -4,7 +4,8 @@
 
 Stages, in order: `pretrain` (what each pixel shows, what each text means), `base` (concept),
 `mixed` (all levels, everything trains),
-`relate` (mostly simple, the image part frozen), `simple`, `complex`, `joint` (frozen base, adapters).
+`relate` (mostly simple, the image part frozen), `simple`, `complex`, `joint` (frozen base, adapters),
+`boxes` (example boxes: only what no text passes through).
 A stage starts from its own `<stage>.pt` in DIR, else from `--start FILE`, else from the stage before it.
 Losses go to `<stage>.log.csv`, held-out scores to `<stage>.eval.csv`.
 """
@@ -111,6 +112,8 @@ ALL_EXAMS = (
 ALL_BUT_IMAGE = ("language_backbone", "geometry_encoder", "transformer.", "dot_prod", "segmentation_head")
 ADAPTER1 = ("adapter1.", "mask_predictor_adapter1")
 ADAPTER2 = ("adapter12.", "adapter2.", "mask_predictor_adapter2")
+BOXES = tuple(f"geometry_encoder.{part}" for part in ("boxes_", "label_embed", "img_pre_norm"))
+"""What only example boxes pass through: training it leaves every answer to a text as it is."""
 STAGES = {
     "pretrain": Stage(Plan(32, 0, ("none",), 0, 12), (), 1.5e-3, (), (), 150_000),
     "base": Stage(
@@ -133,9 +136,16 @@ STAGES = {
         300_000,
     ),
     "simple": Stage(
-        Plan(16, 3, ("simple",), 0.75, 0), ADAPTER1, 1e-3, ("relate", "mixed", "base"), ALL_EXAMS, 150_000
+        Plan(12, 3, ("simple",), 0.5, 0, simple=6, new=0.25),
+        ADAPTER1,
+        1e-3,
+        ("mixed", "relate", "base"),
+        ALL_EXAMS,
+        150_000,
     ),
-    "complex": Stage(Plan(16, 3, ("complex",), 0.75, 0), ADAPTER2, 1e-3, ("simple",), ALL_EXAMS, 150_000),
+    "complex": Stage(
+        Plan(12, 4, ("complex",), 0.5, 0, new=0.25), ADAPTER2, 1e-3, ("simple",), ALL_EXAMS, 150_000
+    ),
     "joint": Stage(
         Plan(16, 3, ("paired", "simple", "complex"), 0.75, 0),
         (*ADAPTER1, *ADAPTER2),
@@ -143,6 +153,14 @@ STAGES = {
         ("complex",),
         ALL_EXAMS,
         100_000,
+    ),
+    "boxes": Stage(
+        Plan(12, 4, ("concept",), 0.0, 0, boxes=1.0, only_boxes=True, new=0.25),
+        BOXES,
+        2e-3,
+        ("joint",),
+        ("example box", "concept"),
+        50_000,
     ),
 }
 
