@@ -19,15 +19,15 @@ use std::sync::OnceLock;
 /// column), less 3 for what other machines' rounding may change.
 const FLOORS: [(&str, f64, f64); 4] = [
     // instructions, floor, measured
-    ("concept", 67.7, 70.7),
-    ("simple", 53.7, 56.7),
-    ("complex", 63.1, 66.1),
-    ("complex-heldout", 64.8, 67.8),
+    ("concept", 67.6, 70.6),
+    ("simple", 53.4, 56.4),
+    ("complex", 61.7, 64.7),
+    ("complex-heldout", 62.6, 65.6),
 ];
 /// Least share of the instructions without a target that find nothing, in percent; measured: 75.0.
 const LEAST_SILENT: f64 = 70.0;
-/// By how much simple instructions score lower when they run as concept (adapters off), at least. Measured: 8.6.
-const LEAST_GAP: f64 = 4.6;
+/// By how much simple instructions score lower when they run as concept (adapters off), at least. Measured: 9.1.
+const LEAST_GAP: f64 = 5.1;
 
 /// What the scenes give, in percent.
 struct Measured {
