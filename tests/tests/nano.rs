@@ -19,16 +19,15 @@ use std::sync::OnceLock;
 /// column), less 3 for what other machines' rounding may change.
 const FLOORS: [(&str, f64, f64); 4] = [
     // instructions, floor, measured
-    ("concept", 63.4, 66.4),
-    ("simple", 38.4, 41.4),
-    ("complex", 56.9, 59.9),
-    ("complex-heldout", 64.8, 67.8),
+    ("concept", 67.6, 70.6),
+    ("simple", 53.4, 56.4),
+    ("complex", 61.7, 64.7),
+    ("complex-heldout", 62.6, 65.6),
 ];
-/// Least share of the instructions without a target that find nothing, in percent; measured: 80.0.
-const LEAST_SILENT: f64 = 75.0;
-/// By how much simple instructions score lower when they run as concept, at least. Measured: -3.9, so these weights do not
-/// know positions and sizes yet.
-const LEAST_GAP: f64 = -6.0;
+/// Least share of the instructions without a target that find nothing, in percent; measured: 75.0.
+const LEAST_SILENT: f64 = 70.0;
+/// By how much simple instructions score lower when they run as concept (adapters off), at least. Measured: 9.1.
+const LEAST_GAP: f64 = 5.1;
 
 /// What the scenes give, in percent.
 struct Measured {

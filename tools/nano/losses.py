@@ -1,7 +1,9 @@
 """The training losses: matching, detection, masks, presence, alignment (training.md, section 4).
 
 Deviations from the reference, on purpose: no one-to-many half; the class target of a matched query is 1;
-terms are normalised by the number of target objects, so a step's size does not depend on the batch.
+terms are normalised by the number of objects, so a step's size does not depend on the batch. Of simple
+instructions all objects they speak of are matched, the targets among them have class 1, the others are
+negatives of full weight: so the same query always stands for an object, whether it is meant or not.
 `python losses.py` checks the alignment terms against the specification's numbers.
 """
 
@@ -21,24 +23,32 @@ from model import Grounded, corners
 
 @dataclass
 class Targets:
-    """What a batch of prompts means. `T` is the largest number of target objects of a prompt."""
+    """What a batch of prompts speaks of. `T` is the largest number of objects of a prompt."""
 
     boxes: Tensor
     """`[b, T, 4]` cxcywh, anything where `real` is false."""
     real: Tensor
     """`[b, T]` bool."""
+    meant: Tensor
+    """`[b, T]` bool: the targets among them."""
     masks: Tensor
     """`[b, T, h, w]` coverage in [0, 1]."""
 
     @property
     def present(self) -> Tensor:
         """`[b]` f32: 1 where the prompt has a target."""
-        return self.real.any(1).float()
+        return self.meant.any(1).float()
 
     @property
     def union(self) -> Tensor:
         """`[b, h, w]`: coverage by all targets together."""
-        return (self.masks * self.real[..., None, None]).sum(1).clamp(max=1)
+        return (self.masks * self.meant[..., None, None]).sum(1).clamp(max=1)
+
+
+Matching = tuple[Tensor, Tensor, Tensor]
+"""Indices (prompt, query, object) of the matched pairs, each `[m]`."""
+RIVAL = 2.0
+"""Weight of a matched object that is not meant, as that of one that is."""
 
 
 def giou(a: Tensor, b: Tensor) -> Tensor:
@@ -53,10 +63,10 @@ def giou(a: Tensor, b: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def match(logits: Tensor, boxes: Tensor, targets: Targets) -> tuple[Tensor, Tensor, Tensor]:
-    """Hungarian matching: indices (prompt, query, target) of the matched pairs, each `[m]`."""
-    p = logits.sigmoid().clamp(1e-6, 1 - 1e-6)
-    cost = 2 * (-0.25 * (1 - p) ** 2 * p.log() + 0.75 * p**2 * (1 - p).log())[:, :, None]
+def match(p: Tensor, boxes: Tensor, targets: Targets) -> Matching:
+    """Hungarian matching; p `[b, q, T or 1]` is how likely a query is of an object's kind."""
+    p = p.clamp(1e-6, 1 - 1e-6)
+    cost = 2 * (-0.25 * (1 - p) ** 2 * p.log() + 0.75 * p**2 * (1 - p).log())
     wanted = targets.boxes[:, None]
     cost = cost + 5 * (boxes[:, :, None] - wanted).abs().sum(-1)
     cost = cost - 2 * giou(corners(boxes)[:, :, None], corners(wanted))
@@ -68,15 +78,14 @@ def match(logits: Tensor, boxes: Tensor, targets: Targets) -> tuple[Tensor, Tens
             query, target = linear_sum_assignment(cost[prompt, :, :count])
             rows.append(np.stack([np.full(len(query), prompt), query, target]))
     found = np.concatenate(rows, axis=1) if rows else np.zeros((3, 0), np.int64)
-    return tuple(torch.from_numpy(found).to(logits.device))
+    return tuple(torch.from_numpy(found).to(p.device))
 
 
-def class_loss(logits: Tensor, matched: Tensor) -> Tensor:
-    """Matched queries towards 1, others towards 0 as far as they are wrong; summed over `[b, q]`."""
+def class_loss(logits: Tensor, meant: Tensor, rival: Tensor) -> Tensor:
+    """Meant queries towards 1, rivals towards 0, others as far as they are wrong; summed over `[b, q]`."""
     p = logits.sigmoid()
-    positive = F.softplus(-logits) * matched
-    negative = F.softplus(logits) * p.detach() ** 2 * (1 - matched)
-    return (2 * positive + negative).sum()
+    weight = torch.where(rival, RIVAL, p.detach() ** 2)
+    return torch.where(meant, 2 * F.softplus(-logits), weight * F.softplus(logits)).sum()
 
 
 def dice(p: Tensor, target: Tensor) -> Tensor:
@@ -93,25 +102,46 @@ def mask_loss(logits: Tensor, target: Tensor) -> Tensor:
     return bce + dice(logits.sigmoid(), target)
 
 
-def detection_losses(grounded: Grounded, targets: Targets) -> tuple[dict[str, Tensor], tuple]:
-    """Box, class and presence terms of every layer, summed; and the last layer's matching."""
+def detection_losses(
+    grounded: Grounded, targets: Targets, likely: list[Tensor] | None
+) -> tuple[dict[str, Tensor], list[Matching]]:
+    """Box, class and presence terms of every layer, summed; and the matchings.
+
+    `likely` is how likely a query is of an object's kind, `[b, q, T]` a layer, where not all objects are
+    meant: then the first layer, which cannot compare yet, has no class term. `_set` is the share of prompts
+    with objects that are not meant whose objects are all told right by the last layer.
+    """
     count = targets.real.sum().clamp(min=1)
     terms = {k: targets.boxes.new_zeros(()) for k in ("l1", "giou", "class", "presence")}
     has_target = targets.present
-    for logits, boxes, presence in zip(
-        grounded.logits, grounded.decoded.boxes, grounded.decoded.presence, strict=True
-    ):
-        matching = match(logits, boxes, targets)
-        prompt, query, target = matching
+    matchings = []
+    decoded = grounded.decoded
+    layers = zip(grounded.logits, decoded.boxes, decoded.presence, strict=True)
+    for i, (logits, boxes, presence) in enumerate(layers):
+        p = likely[i] if likely else logits.sigmoid()[..., None]
+        matchings.append(match(p.detach(), boxes, targets))
+        prompt, query, target = matchings[-1]
         got, want = boxes[prompt, query], targets.boxes[prompt, target]
-        matched = torch.zeros_like(logits)
-        matched[prompt, query] = 1
-        active = has_target[:, None] > 0
         terms["l1"] += (got - want).abs().sum() / count
         terms["giou"] += (1 - giou(corners(got), corners(want))).sum() / count
-        terms["class"] += class_loss(logits[active[:, 0]], matched[active[:, 0]]) / count
         terms["presence"] += F.binary_cross_entropy_with_logits(presence, has_target)
-    return terms, matching
+        meant, rival = (torch.zeros_like(logits, dtype=torch.bool) for _ in range(2))
+        meant[prompt, query] = targets.meant[prompt, target]
+        rival[prompt, query] = ~targets.meant[prompt, target]
+        active = has_target > 0
+        if i or not likely:
+            terms["class"] += class_loss(logits[active], meant[active], rival[active]) / count
+    if likely:
+        terms["_set"] = sets_right(grounded.logits[-1], meant, rival)
+    return terms, matchings
+
+
+@torch.no_grad()
+def sets_right(logits: Tensor, meant: Tensor, rival: Tensor) -> Tensor:
+    """The share of prompts with rivals whose matched queries are all on the right side."""
+    right = torch.where(logits > 0, ~rival, ~meant).all(1)
+    asked = meant.any(1) & rival.any(1)
+    return right[asked].sum() / asked.sum().clamp(min=1)
 
 
 # --- alignment (stage joint) -----------------------------------------------------------------------

@@ -605,11 +605,12 @@ class GeometryEncoder(nn.Module):
         labels: Tensor | None = None,
         trace: Trace = None,
     ) -> Tensor:
-        """f2 `[b, d, g, g]`, pos `[d, g, g]`; boxes only with b = 1 -> `[b, m + 1, d]`."""
+        """f2 `[b, d, g, g]`, pos `[d, g, g]`, boxes `[b, m, 4]`, labels `[b, m]` -> `[b, m + 1, d]`."""
         b = f2.shape[0]
         x = self.cls_embed.weight[None].expand(b, -1, -1)
-        if boxes is not None and len(boxes):
-            x = torch.cat([self.box_tokens(f2[0], boxes, labels, trace)[None], x], dim=1)
+        if boxes is not None and boxes.shape[1]:
+            rows = zip(f2, boxes, labels, strict=True)
+            x = torch.cat([torch.stack([self.box_tokens(*row, trace) for row in rows]), x], dim=1)
         record(trace, "geo.seq_in", x)
         x = self.norm(self.final_proj(x))
         record(trace, "geo.proj_norm", x)
@@ -1056,10 +1057,14 @@ class Sam3I(nn.Module):
         """Fuses text with the pictures and decodes queries.
 
         Shapes: levels as `image` gives them, picture_of_prompt `[b]`, text `[b, t, d]`,
-        text_padding `[b, t]`; boxes `[m, 4]` and labels `[m]` only with one prompt.
+        text_padding `[b, t]`; boxes `[b, m, 4]` and labels `[b, m]`, or `[m, 4]` and `[m]` with one prompt.
         """
         f2 = levels[2]
-        geo = self.geometry_encoder(f2, self.pos, boxes, labels, trace)[picture_of_prompt]
+        if boxes is None:
+            geo = self.geometry_encoder(f2, self.pos, trace=trace)[picture_of_prompt]
+        else:
+            boxes, labels = (boxes, labels) if boxes.ndim == 3 else (boxes[None], labels[None])
+            geo = self.geometry_encoder(f2[picture_of_prompt], self.pos, boxes, labels, trace)
         prompt = torch.cat([text, geo], dim=1)
         padding = F.pad(text_padding, (0, geo.shape[1]))
         record(trace, "prompt", prompt)

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -50,6 +51,19 @@ class Prompt:
     """All objects of the named kind: what "right category, all instances" answers."""
     held_out: bool = False
     """Whether its wording is kept out of training."""
+    cue: str = ""
+    """What tells the targets from others of the name, one of `CUES` (of simple instructions)."""
+    anchors: tuple[int, ...] = ()
+    """The other things it speaks of, in their order."""
+
+
+class Meant(NamedTuple):
+    """A simple instruction under construction: what it says and means."""
+
+    text: str
+    targets: set[int]
+    cue: str
+    anchors: tuple[int, ...] = ()
 
 
 def names_of(obj: Object) -> list[str]:
@@ -66,6 +80,7 @@ class Author:
         """`held`: False draws trained wordings of complex instructions, True only held-out ones."""
         self.rng, self.held = rng, held
         self.kinds = KIND_NAMES
+        self.redundant_share = REDUNDANT
 
     def pick(self, options):  # noqa: ANN001, ANN201
         """One of a sequence."""
@@ -131,7 +146,7 @@ class Author:
         """An instruction that names its target and tells it from others of the name."""
         if not positive and self.rng.random() < 0.6:
             return self.absent_simple(scene)
-        if positive and self.rng.random() < REDUNDANT:
+        if positive and self.rng.random() < self.redundant_share:
             index = self.pick(scene.objects).thing
             same = [i for i, o in enumerate(scene.objects) if o.thing == index]
             text = self.redundant(scene, same)
@@ -148,8 +163,8 @@ class Author:
         found = SIMPLE_KINDS[kind](self, scene, group)
         if found is None:
             return None
-        text, targets = found
-        return Prompt(text, "simple", frozenset(targets), kind, frozenset(group))
+        named, targets = frozenset(group), frozenset(found.targets)
+        return Prompt(found.text, "simple", targets, kind, named, cue=found.cue, anchors=found.anchors)
 
     def absent_simple(self, scene: Scene) -> Prompt | None:
         """A simple instruction about a thing that is not there."""
@@ -173,23 +188,23 @@ class Author:
         thing = THINGS[scene.objects[group[0]].thing]
         return thing.name if self.rng.random() < 0.8 else self.pick(thing.names)
 
-    def extreme(self, scene: Scene, group: list[int]) -> tuple[str, set[int]] | None:
+    def extreme(self, scene: Scene, group: list[int]) -> Meant | None:
         """The leftmost, rightmost, topmost, lowest."""
         way = self.pick(WAYS)
         ranked = way.ranked(scene, group)
         if way.at(scene, ranked[1]) - way.at(scene, ranked[0]) < GAP:
             return None
-        return self.pick(way.most).format(self.noun(scene, group)), {ranked[0]}
+        return Meant(self.pick(way.most).format(self.noun(scene, group)), {ranked[0]}, way.adjective)
 
-    def size(self, scene: Scene, group: list[int]) -> tuple[str, set[int]] | None:
+    def size(self, scene: Scene, group: list[int]) -> Meant | None:
         """The biggest or smallest."""
         word = self.pick(tuple(SIZE_WORDS))
         ranked = by_size(scene, group, word)
         if area_ratio(scene, ranked[0], ranked[1]) < RATIO:
             return None
-        return f"the {self.pick(SIZE_WORDS[word])} {self.noun(scene, group)}", {ranked[0]}
+        return Meant(f"the {self.pick(SIZE_WORDS[word])} {self.noun(scene, group)}", {ranked[0]}, word)
 
-    def relation(self, scene: Scene, group: list[int]) -> tuple[str, set[int]] | None:
+    def relation(self, scene: Scene, group: list[int]) -> Meant | None:
         """Those on one side of something that is there once."""
         anchor = self.anchor(scene, group)
         if anchor is None:
@@ -200,9 +215,10 @@ class Author:
             return None
         targets = {i for i, g in gaps.items() if g >= GAP}
         other = THINGS[scene.objects[anchor].thing].name
-        return f"the {self.noun(scene, group)} {self.pick(way.relation)} the {other}", targets
+        text = f"the {self.noun(scene, group)} {self.pick(way.relation)} the {other}"
+        return Meant(text, targets, way.relation[0], (anchor,))
 
-    def nearest(self, scene: Scene, group: list[int]) -> tuple[str, set[int]] | None:
+    def nearest(self, scene: Scene, group: list[int]) -> Meant | None:
         """The nearest to, or farthest from, something that is there once."""
         anchor = self.anchor(scene, group)
         if anchor is None:
@@ -214,9 +230,10 @@ class Author:
             return None
         words = ("nearest to", "closest to", "next to") if near else ("farthest from", "furthest from")
         other = THINGS[scene.objects[anchor].thing].name
-        return f"the {self.noun(scene, group)} {self.pick(words)} the {other}", {ranked[0]}
+        text = f"the {self.noun(scene, group)} {self.pick(words)} the {other}"
+        return Meant(text, {ranked[0]}, words[0], (anchor,))
 
-    def order(self, scene: Scene, group: list[int]) -> tuple[str, set[int]] | None:
+    def order(self, scene: Scene, group: list[int]) -> Meant | None:
         """The second or third from a side."""
         way = self.pick(WAYS)
         ranked = way.ranked(scene, group)
@@ -225,9 +242,10 @@ class Author:
             return None
         place = int(self.rng.integers(1, min(len(group), 3)))
         word = ("second", "third")[place - 1]
-        return f"the {word} {self.noun(scene, group)} from {way.side}", {ranked[place]}
+        text = f"the {word} {self.noun(scene, group)} from {way.side}"
+        return Meant(text, {ranked[place]}, f"{word} from {way.side}")
 
-    def count(self, scene: Scene, group: list[int]) -> tuple[str, set[int]] | None:
+    def count(self, scene: Scene, group: list[int]) -> Meant | None:
         """The two leftmost, the two biggest."""
         if len(group) < 3:
             return None
@@ -237,36 +255,38 @@ class Author:
             ranked = way.ranked(scene, group)
             if way.at(scene, ranked[2]) - way.at(scene, ranked[1]) < GAP:
                 return None
-            return f"the two {way.adjective} {thing.plural}", set(ranked[:2])
+            return Meant(f"the two {way.adjective} {thing.plural}", set(ranked[:2]), f"two {way.adjective}")
         word = self.pick(tuple(SIZE_WORDS))
         ranked = by_size(scene, group, word)
         if area_ratio(scene, ranked[1], ranked[2]) < RATIO:
             return None
-        return f"the two {self.pick(SIZE_WORDS[word])} {thing.plural}", set(ranked[:2])
+        return Meant(f"the two {self.pick(SIZE_WORDS[word])} {thing.plural}", set(ranked[:2]), f"two {word}")
 
-    def exception(self, scene: Scene, group: list[int]) -> tuple[str, set[int]] | None:
+    def exception(self, scene: Scene, group: list[int]) -> Meant | None:
         """All but the leftmost, biggest, ..."""
         found = self.extreme(scene, group) if self.rng.random() < 0.6 else self.size(scene, group)
         if found is None:
             return None
         noun = THINGS[scene.objects[group[0]].thing]
-        words = found[0].split()
+        words = found.text.split()
         adjective = words[1] if words[1] in EXCEPTABLE else None
         if adjective is None:
             return None
         head = f"all {noun.plural}" if self.rng.random() < 0.5 else f"every {noun.name}"
-        return f"{head} except the {adjective} one", set(group) - found[1]
+        text = f"{head} except the {adjective} one"
+        return Meant(text, set(group) - found.targets, f"except {found.cue}")
 
-    def half(self, scene: Scene, group: list[int]) -> tuple[str, set[int]] | None:
+    def half(self, scene: Scene, group: list[int]) -> Meant | None:
         """Those in one half of the picture."""
         way = self.pick(WAYS)
         at = {i: way.at(scene, i) - way.middle for i in group}
         if any(abs(v) < GAP / 2 for v in at.values()) or all(v < 0 for v in at.values()):
             return None
         thing = THINGS[scene.objects[group[0]].thing]
-        return f"the {thing.plural} in the {way.half} half", {i for i, v in at.items() if v < 0}
+        inside = {i for i, v in at.items() if v < 0}
+        return Meant(f"the {thing.plural} in the {way.half} half", inside, f"{way.half} half")
 
-    def between(self, scene: Scene, group: list[int]) -> tuple[str, set[int]] | None:
+    def between(self, scene: Scene, group: list[int]) -> Meant | None:
         """The one between two other things."""
         single = self.singles(scene, group)
         if len(single) < 2:
@@ -278,9 +298,10 @@ class Author:
         if len(inside) != 1 or any(1.2 <= v < 1.45 for v in detour.values()):
             return None
         first, second = (THINGS[scene.objects[i].thing].name for i in (a, b))
-        return f"the {self.noun(scene, group)} between the {first} and the {second}", inside
+        text = f"the {self.noun(scene, group)} between the {first} and the {second}"
+        return Meant(text, inside, "between", (a, b))
 
-    def coloured(self, scene: Scene, group: list[int]) -> tuple[str, set[int]] | None:
+    def coloured(self, scene: Scene, group: list[int]) -> Meant | None:
         """A colour, alone or with a place, where the kind shows several."""
         objects = scene.objects
         shade = objects[self.pick(group)].colour
@@ -296,16 +317,17 @@ class Author:
             if way.at(scene, anchor) - way.at(scene, same[0]) < GAP:
                 return None
             other = THINGS[objects[anchor].thing].name
-            return f"the {shade} {name} {self.pick(way.relation)} the {other}", set(same)
-        return f"the {name} that is {shade}", set(same)
+            text = f"the {shade} {name} {self.pick(way.relation)} the {other}"
+            return Meant(text, set(same), way.relation[0], (anchor,))
+        return Meant(f"the {name} that is {shade}", set(same), "colour")
 
-    def coloured_extreme(self, scene: Scene, same: list[int], name: str) -> tuple[str, set[int]] | None:
+    def coloured_extreme(self, scene: Scene, same: list[int], name: str) -> Meant | None:
         """The leftmost red one, and so on."""
         way = self.pick(WAYS)
         ranked = way.ranked(scene, same)
         if way.at(scene, ranked[1]) - way.at(scene, ranked[0]) < GAP:
             return None
-        return self.pick(way.most).format(name), {ranked[0]}
+        return Meant(self.pick(way.most).format(name), {ranked[0]}, way.adjective)
 
     def singles(self, scene: Scene, group: list[int]) -> list[int]:
         """Objects outside the group whose kind is there once."""
@@ -493,6 +515,16 @@ SIMPLE_KINDS: dict[str, Callable] = {
 RARE = {"relation": 4, "between": 4, "colour": 4}
 """How much oftener a kind is tried because few scenes are clear enough for it."""
 KIND_NAMES = tuple(SIMPLE_KINDS)
+CUES = (
+    "",
+    "colour",
+    "between",
+    *("nearest to", "farthest from"),
+    *(f"{n}{w}" for n in ("", "two ", "except ") for w in (*(w.adjective for w in WAYS), *SIZE_WORDS)),
+    *(f"{n} from {w.side}" for n in ("second", "third") for w in WAYS),
+    *(c for w in WAYS for c in (w.relation[0], f"{w.half} half")),
+)
+"""What can tell objects of a name apart; the first is "nothing does"."""
 
 
 def distance(scene: Scene, a: int, b: int) -> float:

@@ -1,6 +1,8 @@
 """Draws the training curves and prints the table of docs/nano.md.
 
-python report.py --state DIR --plot FILE.png
+python report.py --state DIR --plot FILE.png [--runs NAME ...]
+
+A run is a pair of logs, `NAME.log.csv` and `NAME.eval.csv`; without `--runs` they are the stages in order.
 """
 
 from __future__ import annotations
@@ -27,10 +29,10 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def stage_rows(state: Path, kind: str) -> list[dict[str, str]]:
-    """The rows of all stages in order, their pictures added up into `at`."""
+def stage_rows(state: Path, kind: str, runs: list[str]) -> list[dict[str, str]]:
+    """The rows of all runs in order, their pictures added up into `at`."""
     rows, before = [], 0
-    for stage in STAGES:
+    for stage in runs:
         found = read(state / f"{stage}.{kind}.csv")
         for row in found:
             rows.append(row | {"stage": stage, "at": before + int(row["pictures"])})
@@ -39,20 +41,37 @@ def stage_rows(state: Path, kind: str) -> list[dict[str, str]]:
     return rows
 
 
-def plot(state: Path, path: Path) -> None:
-    """Left: how much of the losses is left; right: held-out gIoU and its text-blind baseline."""
+def plot(state: Path, path: Path, runs: list[str]) -> None:
+    """Left: losses; right: held-out gIoU, its text-blind baseline, and how often simple sets were right."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
-    logs = stage_rows(state, "log")
-    for name in ("dense", "texts", "fused", "l1", "class", "presence", "mask", "semantic"):
+    logs = stage_rows(state, "log", runs)
+    for name in (
+        "dense",
+        "texts",
+        "fused",
+        "l1",
+        "class",
+        "select",
+        "cue",
+        "reach",
+        "presence",
+        "mask",
+        "semantic",
+    ):
         points = [(r["at"], float(r[name])) for r in logs if r.get(name)]
         if points:
             left.plot(*zip(*points, strict=True), label=name, linewidth=1)
     left.set(xlabel="pictures", ylabel="loss (unweighted)", yscale="log")
     left.legend(fontsize=7, ncol=2)
-    scores = stage_rows(state, "eval")
+    scores = stage_rows(state, "eval", runs)
     for name in dict.fromkeys(r["set"] for r in scores):
         points = [(r["at"], float(r["gIoU"])) for r in scores if r["set"] == name]
         right.plot(*zip(*points, strict=True), label=name, marker=".", linewidth=1)
+    sets = [(r["at"], float(r["_set"])) for r in logs if r.get("_set")]
+    if sets:
+        right.plot(
+            *zip(*sets, strict=True), label="simple: right set (training)", color="black", linewidth=0.7
+        )
     blind = [float(r["blind"]) for r in scores if r["set"] == "concept"]
     if blind:
         right.axhline(blind[0], color="grey", linestyle=":", label="every object (concept)")
@@ -64,11 +83,11 @@ def plot(state: Path, path: Path) -> None:
     figure.savefig(path, dpi=90)
 
 
-def table(state: Path) -> None:
+def table(state: Path, runs: list[str]) -> None:
     """Markdown rows of every examination."""
     print("| stage | pictures | set |", " | ".join(COLUMNS), "|")
     print("|" + "---|" * (3 + len(COLUMNS)))
-    for row in stage_rows(state, "eval"):
+    for row in stage_rows(state, "eval", runs):
         values = (f"{float(row[c]):.2f}" if row.get(c) else "" for c in COLUMNS)
         print(f"| {row['stage']} | {row['pictures']} | {row['set']} |", " | ".join(values), "|")
 
@@ -78,9 +97,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--plot", type=Path, required=True)
+    parser.add_argument("--runs", nargs="*", default=list(STAGES))
     args = parser.parse_args()
-    plot(args.state, args.plot)
-    table(args.state)
+    plot(args.state, args.plot, args.runs)
+    table(args.state, args.runs)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
 
 Stages, in order: `pretrain` (what each pixel shows, what each text means), `base` (concept),
 `mixed` (all levels, everything trains),
-`relate` (mostly simple, the image part frozen), `simple`, `complex`, `joint` (frozen base, adapters).
+`relate` (mostly simple, the image part frozen), `simple`, `complex`, `joint` (frozen base, adapters),
+`boxes` (example boxes: only what no text passes through).
 A stage starts from its own `<stage>.pt` in DIR, else from `--start FILE`, else from the stage before it.
 Losses go to `<stage>.log.csv`, held-out scores to `<stage>.eval.csv`.
 """
@@ -24,9 +25,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from data import LABEL_NAMES, LABELS, TEXT_TYPE, THING_NAMES, Batch, Group, Plan, load_tokenizer, stream
+from data import (
+    LABEL_NAMES,
+    LABELS,
+    STORE,
+    TEXT_TYPE,
+    THING_NAMES,
+    Batch,
+    Group,
+    Plan,
+    load_tokenizer,
+    stream,
+)
 from evaluate import Exam
 from losses import (
+    Matching,
     Targets,
     concept_margin,
     detection_losses,
@@ -37,15 +50,24 @@ from losses import (
     mask_loss,
 )
 from model import CONCEPT, Config, Grounded, Sam3I
+from relations import Relations
 
 WEIGHTS = {
     "dense": 2.0,
     "texts": 0.5,
     "fused": 3.0,
     "where": 2.0,
+    "role": 0.5,
+    "cue": 0.2,
+    "text_cue": 0.5,
+    "own": 2.0,
+    "reach": 2.0,
+    "anchor": 1.0,
+    "away": 3.0,
     "l1": 2.5,
     "giou": 1.0,
     "class": 0.5,
+    "select": 1.5,
     "presence": 0.5,
     "mask": 1.0,
     "semantic": 1.0,
@@ -58,6 +80,9 @@ WEIGHTS = {
 
 TRUNK_RATE = 0.3
 """Share of the rate that the image trunk and neck train with after the stage `pretrain`."""
+
+WARM_UP = 60
+"""Steps to the full rate, also where a stage goes on with other parameters."""
 
 
 @dataclass(frozen=True)
@@ -82,15 +107,20 @@ ALL_EXAMS = (
     "simple, adapters off",
     "complex, held-out wording",
     "unseen concept",
+    "example box",
 )
 ALL_BUT_IMAGE = ("language_backbone", "geometry_encoder", "transformer.", "dot_prod", "segmentation_head")
 ADAPTER1 = ("adapter1.", "mask_predictor_adapter1")
 ADAPTER2 = ("adapter12.", "adapter2.", "mask_predictor_adapter2")
+BOXES = tuple(f"geometry_encoder.{part}" for part in ("boxes_", "label_embed", "img_pre_norm"))
+"""What only example boxes pass through: training it leaves every answer to a text as it is."""
 STAGES = {
     "pretrain": Stage(Plan(32, 0, ("none",), 0, 12), (), 1.5e-3, (), (), 150_000),
-    "base": Stage(Plan(16, 3, ("concept",), 0.75, 16), (), 1e-3, ("pretrain",), ("concept",), 300_000),
+    "base": Stage(
+        Plan(16, 3, ("concept",), 0.75, 16, boxes=0.15), (), 1e-3, ("pretrain",), ("concept",), 300_000
+    ),
     "mixed": Stage(
-        Plan(16, 3, ("simple", "concept", "simple", "complex"), 0.75, 6),
+        Plan(16, 3, ("simple", "concept", "simple", "complex"), 0.6, 6, boxes=0.15, simple=5),
         (),
         1e-3,
         ("base", "pretrain"),
@@ -98,7 +128,7 @@ STAGES = {
         600_000,
     ),
     "relate": Stage(
-        Plan(4, 6, (*["simple"] * 6, "concept", "complex"), 0.75, 0),
+        Plan(12, 3, (*["simple"] * 4, "concept", "complex"), 0.5, 0, simple=6, new=0.25),
         ALL_BUT_IMAGE,
         1e-3,
         ("mixed",),
@@ -106,9 +136,16 @@ STAGES = {
         300_000,
     ),
     "simple": Stage(
-        Plan(16, 3, ("simple",), 0.75, 0), ADAPTER1, 1e-3, ("relate", "mixed", "base"), ALL_EXAMS, 150_000
+        Plan(12, 3, ("simple",), 0.5, 0, simple=6, new=0.25),
+        ADAPTER1,
+        1e-3,
+        ("mixed", "relate", "base"),
+        ALL_EXAMS,
+        150_000,
     ),
-    "complex": Stage(Plan(16, 3, ("complex",), 0.75, 0), ADAPTER2, 1e-3, ("simple",), ALL_EXAMS, 150_000),
+    "complex": Stage(
+        Plan(12, 4, ("complex",), 0.5, 0, new=0.25), ADAPTER2, 1e-3, ("simple",), ALL_EXAMS, 150_000
+    ),
     "joint": Stage(
         Plan(16, 3, ("paired", "simple", "complex"), 0.75, 0),
         (*ADAPTER1, *ADAPTER2),
@@ -116,6 +153,14 @@ STAGES = {
         ("complex",),
         ALL_EXAMS,
         100_000,
+    ),
+    "boxes": Stage(
+        Plan(12, 4, ("concept",), 0.0, 0, boxes=1.0, only_boxes=True, new=0.25),
+        BOXES,
+        2e-3,
+        ("joint",),
+        ("example box", "concept"),
+        50_000,
     ),
 }
 
@@ -158,6 +203,7 @@ class Helpers(nn.Module):
         self.where_image = nn.Conv2d(d, 2, 1)
         self.where_memory = nn.Linear(d, 2)
         self.where_query = nn.Linear(d, 4)
+        self.relations = Relations(d, config.dec_layers)
         self.project = nn.Sequential(nn.Linear(d, d), nn.LayerNorm(d), nn.ReLU(), nn.Linear(d, d))
 
 
@@ -241,6 +287,7 @@ class Trainer:
         self.tokenizer = load_tokenizer(args.bpe, self.config)
         self.pictures = self.steps = self.warm_from = 0
         self.seconds = 0.0
+        self.seen: Tensor | None = None
         self.parameters = self.choose_parameters()
         self.optimizer = self.make_optimizer()
         self.ema = {k: v.clone() for k, v in self.model.state_dict().items()}
@@ -372,21 +419,40 @@ class Trainer:
 
     def prompt_losses(self, levels: list[Tensor], group: Group) -> tuple[dict[str, Tensor], Found]:
         """Detection and fused map of every prompt, masks of one prompt a picture."""
-        text_type, targets = TEXT_TYPE[group.level], group.targets
+        text_type, targets = TEXT_TYPE.get(group.level, CONCEPT), group.targets
         used = shorten(group.ids) if text_type == CONCEPT else group.ids
         ids, back = used.unique(dim=0, return_inverse=True)
         text = self.model.encode_text(ids, text_type)[back]
-        grounded = self.model.ground(levels, group.picture, text, used == 0, text_type)
-        terms, matching = detection_losses(grounded, targets)
+        examples = group.boxes, group.labels
+        grounded = self.model.ground(levels, group.picture, text, used == 0, text_type, *examples)
         union = targets.union
+        terms, matching = self.query_losses(grounded, group)
         terms["fused"] = self.fused_loss(grounded.memory, union)
         terms["where"] = self.where_loss(levels[2], grounded)
-        rows = first_positive(group.picture, targets.present)
+        rows = first_positive(group.picture, targets.present, len(levels[0]))
+        if not len(rows):
+            return terms, Found(group, text)
         pixels = self.model.pixels(levels, group.picture, grounded, rows)
         semantic = self.model.segmentation_head.semantic(pixels)[:, 0]
         terms["semantic"] = mask_loss(semantic, union[rows]).mean()
         terms["mask"] = self.instance_loss(pixels, grounded, targets, rows, matching, text_type)
         return terms, Found(group, text, rows, semantic)
+
+    def query_losses(self, grounded: Grounded, group: Group) -> tuple[dict[str, Tensor], Matching]:
+        """Detection terms, for simple instructions also what their queries must know; the last matching."""
+        targets, story = group.targets, group.story
+        if story is None:
+            terms, matchings = detection_losses(grounded, targets, None)
+            return terms, matchings[-1]
+        queries, relations = grounded.decoded.queries, self.helpers.relations
+        roles = relations.roles(queries)
+        index = story.role[:, None].expand(-1, queries[0].shape[1], -1)
+        likely = [r.softmax(-1).gather(2, index) for r in roles]
+        terms, matchings = detection_losses(grounded, targets, likely)
+        terms["select"] = terms.pop("class")
+        meaning = masked_mean(grounded.text, group.ids != 0)
+        terms |= relations(queries, roles, matchings, meaning, targets, story)
+        return terms, matchings[-1]
 
     def fused_loss(self, memory: Tensor, union: Tensor) -> Tensor:
         """The fused memory alone already says where the targets are: the text must be used early."""
@@ -417,7 +483,7 @@ class Trainer:
         grounded: Grounded,
         targets: Targets,
         rows: Tensor,
-        matching: tuple,
+        matching: Matching,
         text_type: int,
     ) -> Tensor:
         """Masks of the matched queries of the prompts `rows`."""
@@ -447,12 +513,22 @@ class Trainer:
             "margin": concept_margin(f_s, f_c, f_k, names),
         }
 
+    def look(self, batch: Batch) -> list[Tensor | None]:
+        """The levels of a batch's pictures; of pictures that are used again only level 2."""
+        again = self.plan.new < 1
+        levels = self.model.image(batch.pixels, finest=0 if batch.groups else 2)
+        if again:
+            if self.seen is None:
+                self.seen = levels[2].new_zeros(STORE, *levels[2].shape[1:])
+            self.seen[batch.slots[: len(batch.pixels)]] = levels[2].detach()
+            levels[2] = self.seen[batch.slots]
+        return levels
+
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """All terms of a batch, unweighted; names that begin with `_` are only reported."""
         frozen = bool(self.stage.trains)
         with torch.set_grad_enabled(not frozen):
-            finest = 0 if batch.groups else 2
-            levels = self.model.image(batch.pixels, finest=finest)
+            levels = self.look(batch)
         terms = {}
         if batch.texts:
             names = self.meaning(self.captions, CONCEPT)
@@ -464,9 +540,9 @@ class Trainer:
                 continue
             part, found[group.level] = self.prompt_losses(levels, group)
             for name, value in part.items():
-                sums[name].append(value * len(group.ids))
-        prompts = sum(len(f.group.ids) for f in found.values() if f.semantic is not None)
-        terms |= {name: sum(values) / max(1, prompts) for name, values in sums.items()}
+                sums[name].append((value, len(group.ids)))
+        for name, values in sums.items():
+            terms[name] = sum(v * n for v, n in values) / sum(n for _, n in values)
         if self.args.stage == "joint" and len(found) == 3:
             terms |= self.alignment_losses(found)
         return terms
@@ -474,12 +550,15 @@ class Trainer:
     # --- the loop --------------------------------------------------------------------------------
 
     def rate(self) -> float:
-        """Warm-up over 200 steps, then a cosine to a twentieth over the stage's pictures."""
+        """Warm-up, then a cosine to a twentieth over the stage's pictures."""
         total = self.args.pictures or self.stage.pictures
         done = min(1.0, self.pictures / total)
         shape = 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done))
         return (
-            self.args.rate_scale * self.stage.rate * shape * min(1.0, (self.steps - self.warm_from + 1) / 200)
+            self.args.rate_scale
+            * self.stage.rate
+            * shape
+            * min(1.0, (self.steps - self.warm_from + 1) / WARM_UP)
         )
 
     def step(self, batch: Batch) -> dict[str, float]:
@@ -498,7 +577,7 @@ class Trainer:
             group["lr"] = self.rate() * group["share"]
         self.optimizer.step()
         self.steps += 1
-        self.pictures += len(batch.pixels)
+        self.pictures += len(batch.slots)
         self.average()
         return {"total": total.item(), "norm": norm.item()} | {k: v.item() for k, v in terms.items()}
 
@@ -568,14 +647,14 @@ def shorten(ids: Tensor) -> Tensor:
     return ids[:, : int((ids != 0).sum(1).max())]
 
 
-def first_positive(picture: Tensor, present: Tensor) -> Tensor:
-    """One prompt with a target for every picture that has one: `[rows]`."""
+def first_positive(picture: Tensor, present: Tensor, count: int) -> Tensor:
+    """One prompt with a target for each of the first `count` pictures that has one: `[rows]`."""
     rows, seen = [], set()
     for i, (p, there) in enumerate(zip(picture.tolist(), present.tolist(), strict=True)):
-        if there and p not in seen:
+        if there and p < count and p not in seen:
             seen.add(p)
             rows.append(i)
-    return torch.tensor(rows, device=picture.device)
+    return torch.tensor(rows, dtype=torch.long, device=picture.device)
 
 
 def masked_mean(features: Tensor, real: Tensor) -> Tensor:
@@ -585,13 +664,16 @@ def masked_mean(features: Tensor, real: Tensor) -> Tensor:
 
 
 def append(path: Path, row: dict) -> None:
-    """Adds a row to a CSV file, with a head when it is new."""
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+    """Adds a row to a CSV file; columns that are new are added to its head."""
+    rows = []
+    if path.exists():
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+    head = list(dict.fromkeys([*(rows[0] if rows else ()), *row]))
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=head, restval="")
+        writer.writeheader()
+        writer.writerows([*rows, row])
 
 
 def main() -> None:
