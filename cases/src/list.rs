@@ -82,16 +82,6 @@ pub const OPS: &[Op] = &[
         published: attention::published,
     },
     Op {
-        name: "binary",
-        traced: &["add", "sub", "mul"],
-        formula: "a + b, a - b, a b with broadcasting",
-        cpu: PerSet,
-        gpu: kernels::elementwise::gpu::KERNELS,
-        exact: Exact::Everywhere,
-        check: |device, plan| check(elementwise::any_binary(), device, plan),
-        published: elementwise::published_binary,
-    },
-    Op {
         name: "bilinear",
         traced: &["bilinear", "bilinear_threshold"],
         formula: "planes at another size, or where they are above a threshold",
@@ -100,6 +90,16 @@ pub const OPS: &[Op] = &[
         exact: Exact::OnHost,
         check: |device, plan| check(resize::any_bilinear(), device, plan),
         published: resize::published_bilinear,
+    },
+    Op {
+        name: "binary",
+        traced: &["add", "sub", "mul"],
+        formula: "a + b, a - b, a b with broadcasting",
+        cpu: PerSet,
+        gpu: kernels::elementwise::gpu::KERNELS,
+        exact: Exact::Everywhere,
+        check: |device, plan| check(elementwise::any_binary(), device, plan),
+        published: elementwise::published_binary,
     },
     Op {
         name: "concat",

@@ -130,13 +130,13 @@ mod tests {
 
     #[test]
     fn the_pair_that_was_merged_first_is_joined_first() {
-        let bpe = Bpe::new(["b c", "a b", "a bc</w>", "c c</w>", "bc c</w>"].into_iter());
+        let bpe = Bpe::new(["b c", "a b", "bc c</w>"].into_iter());
         let id = |byte: u8| u32::from(byte - b'!');
         for (word, ids) in [
             ("a", vec![id(b'a') + 256]),
             ("ab", vec![id(b'a'), id(b'b') + 256]),
-            ("abc", vec![id(b'a'), id(b'b'), id(b'c') + 256]),
-            ("abcc", vec![id(b'a'), 516]),
+            ("abc", vec![513, id(b'c') + 256]),
+            ("abcc", vec![id(b'a'), 514]),
             ("abab", vec![513, id(b'a'), id(b'b') + 256]),
         ] {
             assert_eq!(bpe.encode(word), ids, "{word}");
