@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 /// A prepared call; every run computes the same.
 pub type Run = Box<dyn Fn() -> Result<Tensor>>;
 
+/// Puts a call's operands on a device.
+type Prepare = Box<dyn Fn(&Device) -> Result<Run>>;
+
 /// A call of an op, prepared on any device.
 pub struct Job {
     /// What it is in the model, and its shapes.
@@ -14,7 +17,7 @@ pub struct Job {
     pub flops: u64,
     /// Bytes of operands and result, each counted once, as f32.
     pub bytes: u64,
-    prepare: Box<dyn Fn(&Device) -> Result<Run>>,
+    prepare: Prepare,
 }
 
 impl Job {

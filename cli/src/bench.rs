@@ -111,12 +111,12 @@ pub fn run(args: &Args) -> Result<()> {
     terminal::start_logging(0);
     let messages = Messages::new(false, false);
     let picture = args.picture()?;
-    let chosen = args.device.start(messages)?;
     let scratch = args.config.as_ref().map(|config| synthetic(config, messages)).transpose()?;
     let checkpoint = match &scratch {
         Some(Scratch(directory)) => Checkpoint::open(directory)?,
         None => args.model.open(messages)?,
     };
+    let chosen = args.device.start(Some(&checkpoint), messages)?;
     let device = chosen.device.clone();
     let report = device.run(|| Bench { args, picture, chosen }.run(checkpoint))?;
     if args.json { print(&(serde_json::to_string(&report)? + "\n")) } else { print(&report.text()?) }

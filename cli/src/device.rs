@@ -1,12 +1,14 @@
 //! `--device`, `--dtype` and `--threads`: what computes, and in which type.
 
+#[cfg(feature = "gpu")]
+use crate::model::is_small;
 use crate::terminal::Messages;
 use anyhow::{Result, bail, ensure};
 use clap::ValueEnum;
 #[cfg(feature = "gpu")]
 use sam3i::engine::gpu::{GpuChoice, GpuOptions};
 use sam3i::engine::{DType, ISA_VARIABLE, Isa};
-use sam3i::{CpuOptions, Device};
+use sam3i::{Checkpoint, CpuOptions, Device};
 use std::str::FromStr;
 
 /// Why there is no GPU device.
@@ -84,15 +86,15 @@ pub struct Chosen {
 }
 
 impl DeviceArgs {
-    /// Starts the device that was asked for, and says which one it is when it was left open.
+    /// Starts the device that was asked for, and says which one it is when it was left open. `model` is what will run there.
     ///
     /// # Errors
     /// When this build or this machine has no such device, or the device does not compute in the type.
-    pub fn start(&self, messages: Messages) -> Result<Chosen> {
+    pub fn start(&self, model: Option<&Checkpoint>, messages: Messages) -> Result<Chosen> {
         let (device, why) = match &self.device {
             Choice::Reference => (self.reference()?, None),
             Choice::Cpu => (self.cpu()?, None),
-            Choice::Auto => self.auto()?,
+            Choice::Auto => self.auto(model)?,
             choice => (self.gpu(choice)?, None),
         };
         let dtype = match device.dtype() {
@@ -116,9 +118,12 @@ impl DeviceArgs {
         Ok(Chosen { device, dtype })
     }
 
-    /// A GPU if there is one in hardware, else the CPU; and why.
+    /// A GPU if there is one in hardware and the model is worth its start, else the CPU; and why.
     #[cfg(feature = "gpu")]
-    fn auto(&self) -> Result<(Device, Option<String>)> {
+    fn auto(&self, model: Option<&Checkpoint>) -> Result<(Device, Option<String>)> {
+        if model.is_some_and(is_small) {
+            return Ok((self.cpu()?, Some("so small a model is done before a GPU has started".to_owned())));
+        }
         if !matches!(self.dtype, ComputeType::Auto | ComputeType::F32 | ComputeType::F16) {
             let why = format!("no GPU computes in {}", self.dtype.name());
             return Ok((self.cpu()?, Some(why)));
@@ -142,7 +147,7 @@ impl DeviceArgs {
     }
 
     #[cfg(not(feature = "gpu"))]
-    fn auto(&self) -> Result<(Device, Option<String>)> {
+    fn auto(&self, _: Option<&Checkpoint>) -> Result<(Device, Option<String>)> {
         Ok((self.cpu()?, Some(NO_GPU.to_owned())))
     }
 

@@ -51,7 +51,6 @@ struct DeviceReport {
 
 /// What is known of a GPU.
 #[derive(Serialize)]
-#[cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "there is none to tell of"))]
 struct Adapter {
     name: String,
     kind: &'static str,

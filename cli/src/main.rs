@@ -47,6 +47,7 @@ use outcome::Outcome;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    quiet_vulkan();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
@@ -60,6 +61,16 @@ fn main() -> ExitCode {
             terminal::error(&terminal::describe(&error));
             ExitCode::from(2)
         }
+    }
+}
+
+/// Has Mesa's Vulkan layer that asks the desktop for its favourite GPU stay out: it complains on stderr where there is no desktop,
+/// and we choose the GPU ourselves.
+fn quiet_vulkan() {
+    const SWITCH: &str = "NODEVICE_SELECT";
+    if std::env::var_os(SWITCH).is_none() {
+        // SAFETY: this is the first thing the process does, so no other thread reads the environment.
+        unsafe { std::env::set_var(SWITCH, "1") };
     }
 }
 

@@ -59,6 +59,12 @@ impl ModelArgs {
     }
 }
 
+/// Whether a model is so small that one thread does best with a picture: the steps are too short to share.
+pub fn is_small(checkpoint: &Checkpoint) -> bool {
+    const SMALL: usize = 20_000_000;
+    checkpoint.param_count() <= SMALL
+}
+
 /// Whether a model's path means the one that is built in.
 fn is_nano(path: &Path) -> bool {
     path == Path::new(NANO)

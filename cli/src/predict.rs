@@ -133,7 +133,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     if let Some(warning) = missing_adapters(&checkpoint, &args.categories) {
         messages.warn(&warning);
     }
-    let chosen = args.device.start(messages)?;
+    let chosen = args.device.start(Some(&checkpoint), messages)?;
     let settings = settings(args, annotations_hash, &checkpoint, &chosen)?;
     let path = Journal::path_for(&args.output);
     let mut journal = Journal::open(&path, &settings)?;

@@ -111,8 +111,8 @@ pub fn run(args: &Args) -> Result<Outcome> {
     tell_unknown(&questions, &listed, messages);
     let files = args.output.files(&listed.inputs, &questions)?;
     args.tile.check_formats(files.as_ref())?;
-    let chosen = args.device.start(messages)?;
     let checkpoint = open(args, &questions, messages)?;
+    let chosen = args.device.start(Some(&checkpoint), messages)?;
     stop::watch()?;
     let questions = Arc::new(questions);
     Batch { args, messages, questions, chosen, profile: Arc::default() }.run(listed, files, checkpoint)

@@ -175,8 +175,8 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let picture = Picture::open(&args.image, &DecodeOptions::default())?;
     let prompt = Prompt::text(&args.prompt).level(args.level);
     prompt.check(picture.width, picture.height)?;
-    let chosen = args.device.start(messages)?;
     let checkpoint = args.model.open(messages)?;
+    let chosen = args.device.start(Some(&checkpoint), messages)?;
     let second = match args.against {
         Against::Reference => Device::reference(),
         Against::Cpu => Device::cpu(&CpuOptions::default())?,

@@ -3,6 +3,7 @@
 
 use crate::ask::Asker;
 use crate::batch::{Done, End, Opened, Step, tell_notes};
+use crate::model::is_small;
 use crate::profile::Profile;
 use crate::questions::Questions;
 use crate::terminal::Messages;
@@ -15,9 +16,6 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// Models of no more parameters are copied for every thread: their steps are too short to share.
-const SMALL: usize = 20_000_000;
 
 /// What workers have in common.
 pub struct Work<'a> {
@@ -45,7 +43,7 @@ struct Queue<I> {
 /// How many pictures are worked on at a time. `pictures` is how many there are, if that is known.
 pub fn count(checkpoint: &Checkpoint, device: &Device, pictures: Option<usize>) -> usize {
     let cpu = matches!(device.backend(), Some(Backend::Cpu(_)));
-    if !cpu || checkpoint.param_count() > SMALL {
+    if !cpu || !is_small(checkpoint) {
         return 1;
     }
     device.threads().min(pictures.unwrap_or(usize::MAX)).max(1)

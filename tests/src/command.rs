@@ -64,10 +64,10 @@ pub fn sam3i<S: AsRef<OsStr>>(folder: &Path, args: &[S]) -> Run {
     finished(command(folder, args).stdin(Stdio::null()).output().expect("the command runs"))
 }
 
-/// As [`sam3i`], with bytes on stdin.
+/// As [`sam3i()`], with bytes on stdin.
 ///
 /// # Panics
-/// As [`sam3i`].
+/// As [`sam3i()`].
 pub fn sam3i_with_input<S: AsRef<OsStr>>(folder: &Path, args: &[S], input: &[u8]) -> Run {
     let mut command = command(folder, args);
     let mut child =

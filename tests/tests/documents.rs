@@ -115,7 +115,7 @@ case $verb in test|bench|install|tree|build|doc) ;; *) echo "cargo $verb?" >&2; 
 while [ $# -gt 0 ] && [ "$1" != -- ]; do
     case $1 in
         -p) grep -qx "name = \"$2\"" ROOT/*/Cargo.toml || { echo "no package $2" >&2; exit 1; }; shift;;
-        --test) [ -f "ROOT/tests/tests/$2.rs" ] || { echo "no test $2" >&2; exit 1; }; shift;;
+        --test) ls ROOT/*/tests/"$2.rs" >/dev/null 2>&1 || { echo "no test $2" >&2; exit 1; }; shift;;
         --example) [ -f "ROOT/model/examples/$2.rs" ] || { echo "no example $2" >&2; exit 1; }; shift;;
         --path) [ -f "ROOT/$2/Cargo.toml" ] || { echo "no $2" >&2; exit 1; }; shift;;
     esac

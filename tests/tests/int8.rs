@@ -144,7 +144,7 @@ fn int8_files_that_lie_are_refused_with_the_name() {
     };
 
     let problem = spoilt(&path, &to, |specs| specs.retain(|spec| spec.name != scale));
-    assert_eq!(problem.missing, [scale.clone()]);
+    assert_eq!(problem.missing, std::slice::from_ref(&scale));
     let problem = spoilt(&path, &to, |specs| {
         let at = find(specs, &scale);
         specs[at].shape = vec![3, 1];

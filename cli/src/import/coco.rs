@@ -44,10 +44,13 @@ struct Category {
     name: String,
 }
 
+/// The annotations of a picture, by their category.
+type ByCategory<'a> = BTreeMap<i64, Vec<&'a Map<String, Value>>>;
+
 pub(super) fn read(args: &Args) -> Result<Samples> {
     let file: File = read_json(&args.file)?;
     let names: HashMap<i64, &str> = file.categories.iter().map(|one| (one.id, one.name.as_str())).collect();
-    let mut held: HashMap<i64, BTreeMap<i64, Vec<&Map<String, Value>>>> = HashMap::new();
+    let mut held: HashMap<i64, ByCategory> = HashMap::new();
     let number = |one: &Map<String, Value>, key: &str| one.get(key).and_then(Value::as_i64);
     for annotation in &file.annotations {
         let ids = number(annotation, "image_id").zip(number(annotation, "category_id"));

@@ -102,7 +102,9 @@ mod tests {
         [&SIGNATURE[..], &chunk(b"IDAT", filling), &chunk(b"IEND", b"")].concat()
     }
 
-    fn frames(bytes: &[u8]) -> Vec<Result<(Option<usize>, Vec<u8>), String>> {
+    type Frame = Result<(Option<usize>, Vec<u8>), String>;
+
+    fn frames(bytes: &[u8]) -> Vec<Frame> {
         Frames::new(bytes, 1000).collect()
     }
 

@@ -36,7 +36,7 @@ struct Line {
 
 /// Runs `sam3i kernels list`.
 pub fn run(args: &Args) -> Result<()> {
-    let device = args.device.start(Messages::new(true, false))?.device;
+    let device = args.device.start(None, Messages::new(true, false))?.device;
     let lines = OPS.iter().map(|op| Line {
         name: op.name,
         computes: op.formula,

@@ -129,7 +129,7 @@ impl Lines {
             p != a && p != b && other != node && in_triangle(p, a, v, b)
         };
         let near = (top..=bottom).flat_map(|y| (left..=right).map(move |x| [x, y]));
-        !near.filter_map(|place| self.cells.get(&place)).flatten().any(|other| in_the_way(other))
+        !near.filter_map(|place| self.cells.get(&place)).flatten().any(in_the_way)
     }
 
     fn kept(&self) -> Vec<Vec<[f64; 2]>> {
