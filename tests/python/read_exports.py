@@ -24,7 +24,7 @@ from shapely.geometry import shape as geometry_of
 ROOT = pathlib.Path(sys.argv[1])
 OUT = ROOT / "out"
 NAMES = ["fruit", "more/dogs"]
-CLASSES = ["red apple", 'dog <&> "cat"']
+CLASSES = ["red apple", '"dog" <&>']
 
 
 def masks_of(name):
