@@ -177,7 +177,8 @@ fn check_unrun(folder: &TempFolder, block: &Block) {
             Some("sam3i" | "cargo") => bash(folder, &block.place, &command),
             Some("python" | "python3") => {
                 let named = words.next().expect("a script");
-                let is_there = named.starts_with('-') || folder.path().join(named).exists();
+                let is_there = named.starts_with('-')
+                    || [folder.path(), &root()].iter().any(|base| base.join(named).exists());
                 assert!(is_there, "{}: {named} is not there", block.place);
             }
             _ => {}
