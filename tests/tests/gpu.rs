@@ -9,6 +9,7 @@ use sam3i_engine::{DType, Device, Error, Tensor};
 use sam3i_tests::cases::sequence;
 use sam3i_tests::goldens::data;
 use sam3i_tests::gpu;
+use std::time::Duration;
 
 /// A device of its own for one test; none if this machine has no GPU.
 fn own(options: &GpuOptions) -> Option<Device> {
@@ -94,20 +95,26 @@ fn uploads_between_dispatches_do_not_reach_back() {
 
 #[test]
 fn threads_share_a_device() {
+    const THREADS: u32 = 4;
     let Some(device) = own(&GpuOptions::default()) else { return };
-    std::thread::scope(|scope| {
-        for t in 0..4 {
-            let device = &device;
-            scope.spawn(move || {
-                for i in 0..50 {
-                    let values = sequence(1000, 1000 * t + i);
-                    let x = Tensor::from_vec(device, &[1000], values.clone()).expect("1000 values");
-                    let y = scale_add(x, 2.0, 1.0).expect("runs").to_vec().expect("values");
-                    assert!(values.iter().zip(&y).all(|(x, y)| *y == x * 2.0 + 1.0));
-                }
-            });
-        }
-    });
+    let (tell, told) = std::sync::mpsc::channel();
+    for t in 0..THREADS {
+        let (device, tell) = (device.clone(), tell.clone());
+        std::thread::spawn(move || {
+            for i in 0..400 {
+                let values = sequence(1000, 1000 * t + i);
+                let x = Tensor::from_vec(&device, &[1000], values.clone()).expect("1000 values");
+                let y = scale_add(x, 2.0, 1.0).expect("runs").to_vec().expect("values");
+                assert!(values.iter().zip(&y).all(|(x, y)| *y == x * 2.0 + 1.0));
+            }
+            tell.send(()).expect("somebody waits");
+        });
+    }
+    drop(tell);
+    // Threads that wait for news which another has taken wait for ever: that is to fail, not to hang.
+    for _ in 0..THREADS {
+        told.recv_timeout(Duration::from_secs(300)).expect("a thread failed, or waits for ever");
+    }
 }
 
 #[test]

@@ -79,7 +79,7 @@ WEIGHTS = {
 
 
 TRUNK_RATE = 0.3
-"""Share of the rate that the image trunk and neck train with after the stage `pretrain`."""
+"""Share of the rate that the image trunk and neck train with after the stage `pretrain`, unless another is asked for."""
 
 WARM_UP = 60
 """Steps to the full rate, also where a stage goes on with other parameters."""
@@ -315,7 +315,7 @@ class Trainer:
         for name, parameter in self.parameters.items():
             plain = parameter.ndim < 2 or ("embed" in name and "patch" not in name)
             slow = "vision_backbone" in name and self.args.stage != "pretrain"
-            chosen[0.0 if plain else 0.05, TRUNK_RATE if slow else 1.0].append(parameter)
+            chosen[0.0 if plain else 0.05, self.args.trunk_rate if slow else 1.0].append(parameter)
         groups = [
             {"params": parameters, "weight_decay": decay, "share": share}
             for (decay, share), parameters in chosen.items()
@@ -688,6 +688,7 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="a checkpoint to start the stage from")
     parser.add_argument("--pictures", type=int, default=0, help="length of the stage and its schedule")
     parser.add_argument("--rate-scale", type=float, default=1.0)
+    parser.add_argument("--trunk-rate", type=float, default=TRUNK_RATE, help="share of the rate, image part")
     parser.add_argument("--batch", type=int, default=1, help="multiplies the pictures of a step")
     parser.add_argument("--kinds", nargs="*", default=[], help="kinds of simple instruction (default all)")
     parser.add_argument(

@@ -231,14 +231,19 @@ impl Gpu {
         }
         let bytes = (4 * len) as u64;
         let staging = self.staging(bytes);
-        self.recorder().submit_with(|encoder| {
+        let copied = self.recorder().submit_with(|encoder| {
             encoder.copy_buffer_to_buffer(&buffer.raw().buffer, 4 * first as u64, &staging, 0, bytes);
         })?;
         let (tell, told) = std::sync::mpsc::channel();
         staging.map_async(wgpu::MapMode::Read, 0..bytes, move |result| {
             drop(tell.send(result)); // nobody listens only if we failed
         });
-        self.finish()?;
+        // Whatever other threads wait for, this one asks by itself: news of a mapping comes to those who ask after it
+        // was wanted, and another thread may have waited for this very copy before that.
+        let wait = wgpu::PollType::Wait { submission_index: Some(copied), timeout: None };
+        let waited = self.0.device.poll(wait);
+        self.0.health.check()?;
+        waited.map_err(|e| failed("waiting for the GPU", e))?;
         told.recv().map_err(|e| failed("reading back", e))?.map_err(|e| failed("reading back", e))?;
         let values = {
             let view = staging.get_mapped_range(0..bytes).map_err(|e| failed("reading back", e))?;

@@ -118,11 +118,14 @@ impl Recorder {
 
     /// Sends what was recorded, and waits if the GPU is too far behind.
     pub fn submit(&mut self) -> Result<()> {
-        self.submit_with(|_| ())
+        self.submit_with(|_| ()).map(|_| ())
     }
 
-    /// The same, with further commands after what was recorded.
-    pub fn submit_with(&mut self, add: impl FnOnce(&mut wgpu::CommandEncoder)) -> Result<()> {
+    /// The same, with further commands after what was recorded; the submission, to wait for.
+    pub fn submit_with(
+        &mut self,
+        add: impl FnOnce(&mut wgpu::CommandEncoder),
+    ) -> Result<wgpu::SubmissionIndex> {
         let mut encoder = match self.open.take() {
             Some((pass, encoder)) => {
                 drop(pass); // ends it
@@ -137,13 +140,14 @@ impl Recorder {
         self.params.clear();
         self.work = 0;
         let index = self.queue.submit([encoder.finish()]);
-        self.in_flight.push_back(index);
+        self.in_flight.push_back(index.clone());
         drop(self.device.poll(wgpu::PollType::Poll)); // lets news of a lost device arrive before its consequences
         while self.in_flight.len() > MOST_IN_FLIGHT {
             let index = self.in_flight.pop_front();
             self.wait(index)?;
         }
-        self.health.check()
+        self.health.check()?;
+        Ok(index)
     }
 
     /// Sends what was recorded and waits until the GPU has done it all.
