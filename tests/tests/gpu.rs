@@ -1,7 +1,7 @@
 //! The GPU as a device: its memory, its queue, its errors. What its kernels compute is in tests/ops.rs.
 
 use sam3i::picture::DecodeOptions;
-use sam3i::{Model, Picture, Prompt, ResizeMode, SegmentOptions};
+use sam3i::{Level, Model, Picture, Prompt, ResizeMode, SegmentOptions};
 use sam3i_engine::gpu::{GpuChoice, GpuOptions};
 use sam3i_engine::ops::attention::{AttentionOptions, attention};
 use sam3i_engine::ops::elementwise::{add, scale_add};
@@ -22,6 +22,45 @@ fn segment_once(model: &Model) -> usize {
     let image = model.encode_image(&picture.view(), ResizeMode::Exact8).expect("it encodes");
     let options = SegmentOptions::default().threshold(0.1);
     model.segment(&image, &Prompt::text("person"), &options).expect("it answers").instances.len()
+}
+
+/// A device that computes nothing and checks everything, against WebGPU's default limits; on every machine.
+fn noop(dtype: DType) -> Device {
+    let options = GpuOptions::default().choice(GpuChoice::Noop).dtype(dtype);
+    Device::gpu(&options).expect("it needs no adapter")
+}
+
+#[test]
+fn a_whole_model_is_recorded_without_an_adapter() {
+    for dtype in [DType::F32, DType::F16] {
+        let device = noop(dtype);
+        let model = Model::load(&data("micro.safetensors"), &device).expect("it loads");
+        let picture = Picture::open(&data("recorded/images/m0.png"), &DecodeOptions::default());
+        let picture = picture.expect("a picture");
+        let image = model.encode_image(&picture.view(), ResizeMode::Exact8).expect("it encodes");
+        let options = SegmentOptions::default().threshold(0.0).top_k(3);
+        let prompts = [
+            Prompt::text("person"),
+            Prompt::text("the red one").level(Level::Simple).normalized_box([0.5, 0.5, 0.2, 0.2], true),
+            Prompt::text("the one that is not red").level(Level::Complex),
+            Prompt::examples().normalized_box([0.5, 0.5, 0.2, 0.2], true),
+        ];
+        for prompt in prompts {
+            let answer = model.segment(&image, &prompt, &options).expect("it is recorded");
+            assert_eq!(answer.instances.len(), 3, "zeros are as good as each other");
+        }
+        drop((image, model));
+        device.finish().expect("no call was refused");
+        assert_eq!(device.memory().live, 0);
+    }
+}
+
+#[test]
+fn a_call_that_wgpu_refuses_is_an_error_without_an_adapter_too() {
+    let device = noop(DType::F32);
+    // WebGPU's default is 128 MiB a binding.
+    let large = Tensor::zeros(&device, &[33 << 20]).expect_err("132 MiB");
+    assert!(large.to_string().contains("larger than the 128 MiB a kernel sees"), "{large}");
 }
 
 #[test]

@@ -16,6 +16,9 @@ pub enum GpuChoice {
     Number(usize),
     /// The first whose name contains this, whatever the case.
     Name(String),
+    /// None: every call is checked against WebGPU's default limits and nothing is computed, so that all results are zeros. For
+    /// tests of what is recorded, and to learn how much memory a model takes.
+    Noop,
 }
 
 /// How a GPU device is to run.
