@@ -121,7 +121,8 @@ impl Setup {
             let (embedding, offered) = parity::watch(|| self.encode(&image.id));
             self.check_image(&image.id, &offered);
             drop(offered);
-            for case in self.recording.manifest.cases.iter().filter(|c| c.image == image.id && wanted(&c.key)) {
+            for case in self.recording.manifest.cases.iter().filter(|c| c.image == image.id && wanted(&c.key))
+            {
                 let (result, offered) = parity::watch(|| parity::run(&self.model, &embedding, case));
                 self.check_case(case, &offered);
                 self.check_final(case, &offered, &result, &embedding);
