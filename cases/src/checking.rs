@@ -17,6 +17,8 @@ pub struct Plan {
     pub cases: u32,
     /// What they are made from: the same seed makes the same cases.
     pub seed: u64,
+    /// Whether a failing case is made small, for people.
+    pub shrink: bool,
 }
 
 /// What a check found.
@@ -132,7 +134,7 @@ fn runner(plan: Plan) -> TestRunner {
     let config = Config {
         cases: plan.cases,
         failure_persistence: None,
-        max_shrink_iters: 1_000_000,
+        max_shrink_iters: if plan.shrink { 1_000_000 } else { 0 },
         max_shrink_time: SHRINKING,
         ..Config::default()
     };
@@ -200,7 +202,7 @@ mod tests {
     #[test]
     fn a_failing_case_is_made_small() {
         let device = Device::cpu(&CpuOptions::default().threads(1)).expect("starts");
-        let plan = Plan { cases: 100, seed: 1 };
+        let plan = Plan { cases: 100, seed: 1, shrink: true };
         let any = || (0usize..100).prop_map(Broken);
         let failure = check(any(), &device, plan).failure.expect("it is broken");
         assert_eq!(failure.case, "Broken(6)");

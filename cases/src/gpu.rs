@@ -3,11 +3,11 @@
 //! The best adapter there is, software such as lavapipe too; `SAM3I_TEST_GPU` takes another by its name. Without one, what
 //! needs it is skipped with a line that says so, unless `SAM3I_REQUIRE_GPU` is set: then it fails.
 
-use sam3i_engine::Device;
 #[cfg(feature = "gpu")]
-use sam3i_engine::gpu::{GpuChoice, GpuOptions};
+use sam3i_engine::Error;
 #[cfg(feature = "gpu")]
-use sam3i_engine::{DType, Error};
+use sam3i_engine::gpu::{GpuChoice, GpuOptions, TunedForms};
+use sam3i_engine::{DType, Device};
 #[cfg(feature = "gpu")]
 use std::sync::OnceLock;
 
@@ -34,14 +34,30 @@ pub fn f16_devices() -> &'static [Device] {
     DEVICES.get_or_init(|| start(&GpuOptions::default().dtype(DType::F16)))
 }
 
-/// The GPU that tests run on, with these options otherwise.
+/// Forms of ops that the GPU would not choose by itself, so that each form runs somewhere: a device each, with weights in f32 and
+/// in f16.
+///
+/// # Panics
+/// As [`devices`].
+#[cfg(feature = "gpu")]
+pub fn other_forms(dtype: DType) -> &'static [Device] {
+    static DEVICES: [OnceLock<Vec<Device>>; 2] = [const { OnceLock::new() }; 2];
+    DEVICES[usize::from(dtype == DType::F16)].get_or_init(|| {
+        let options = GpuOptions::default().dtype(dtype);
+        let larger = options.clone().form("product", "tiled_128").form("conv", "tiled_128");
+        let larger = start(&larger.form("attention", "short").form("layer_norm", "portable"));
+        larger.into_iter().chain(start(&options.form("attention", "shared"))).collect()
+    })
+}
+
+/// The GPU that tests run on, with these options otherwise. What was measured on this machine changes nothing.
 ///
 /// # Panics
 /// As [`devices`].
 #[cfg(feature = "gpu")]
 pub fn start(options: &GpuOptions) -> Vec<Device> {
     let choice = std::env::var("SAM3I_TEST_GPU").map_or(GpuChoice::Best, GpuChoice::Name);
-    match Device::gpu(&options.clone().choice(choice)) {
+    match Device::gpu(&options.clone().choice(choice).tuned(TunedForms::Ignored)) {
         Ok(device) => vec![device],
         Err(error @ Error::NoGpu { .. }) => {
             assert!(std::env::var_os(REQUIRE_VARIABLE).is_none(), "{error}");
@@ -56,6 +72,13 @@ pub fn start(options: &GpuOptions) -> Vec<Device> {
 #[cfg(not(feature = "gpu"))]
 #[must_use]
 pub fn devices() -> &'static [Device] {
+    &[]
+}
+
+/// None: the feature `gpu` is off.
+#[cfg(not(feature = "gpu"))]
+#[must_use]
+pub fn other_forms(_: DType) -> &'static [Device] {
     &[]
 }
 

@@ -75,6 +75,7 @@ pub fn check<C: Case>(case: &C) {
         assert_close(&format!("{case:?} on {device}"), &actual, &expected, C::TOLERANCE);
     }
     check_gpu(case, gpu::devices(), C::gpu_tolerance);
+    check_gpu(case, gpu::other_forms(DType::F32), C::gpu_tolerance);
     match case.run(&Device::shapes_only()) {
         Ok(shape) => assert_eq!(shape.shape(), expected.shape(), "{case:?} on the shape-only device"),
         Err(error) => assert!(matches!(error, Error::NoValues { .. }), "{case:?}: {error}"),
@@ -104,6 +105,7 @@ pub trait F16Case: Case {
 /// Runs a case with f16 weights on the GPUs, and compares.
 pub fn check_f16<C: F16Case>(case: &C) {
     check_gpu(case, gpu::f16_devices(), C::f16_tolerance);
+    check_gpu(case, gpu::other_forms(DType::F16), C::f16_tolerance);
 }
 
 /// A case of an op that also computes in bf16.

@@ -30,7 +30,8 @@ const PICTURE: [usize; 2] = [640, 480];
 #[command(after_help = "\
 Examples:
   sam3i bench --model sam3i.safetensors --runs 5
-  sam3i bench --config CONFIG.json --json      (no download: synthetic weights of these sizes)")]
+  sam3i bench --config CONFIG.json --json      (no download: synthetic weights of these sizes)
+  sam3i bench --device gpu --tune              (once for each GPU, driver and model)")]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -49,6 +50,9 @@ pub struct Args {
     /// The picture [default: a made-up one of 640 x 480 pixels]
     #[arg(long, value_name = "FILE", help_heading = "Measurement")]
     image: Option<PathBuf>,
+    /// Measure first which forms of the GPU's kernels are the fastest at this model's sizes, and keep that for later runs
+    #[arg(long, help_heading = "Measurement")]
+    tune: bool,
     /// One JSON object on stdout instead of a text
     #[arg(long, help_heading = "Measurement")]
     json: bool,
@@ -118,7 +122,7 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let chosen = args.device.start(Some(&checkpoint), messages)?;
     let device = chosen.device.clone();
-    let report = device.run(|| Bench { args, picture, chosen }.run(checkpoint))?;
+    let report = device.run(|| Bench { args, picture, chosen, messages }.run(checkpoint))?;
     if args.json { print(&(serde_json::to_string(&report)? + "\n")) } else { print(&report.text()?) }
 }
 
@@ -154,6 +158,7 @@ struct Bench<'a> {
     args: &'a Args,
     picture: Picture,
     chosen: Chosen,
+    messages: Messages,
 }
 
 impl Bench<'_> {
@@ -168,6 +173,10 @@ impl Bench<'_> {
         }];
         let warm_up = self.round(&model, 0, &Arc::default())?;
         samples.extend(first_sentences(&warm_up));
+        if self.args.tune {
+            self.tune()?;
+            self.round(&model, 0, &Arc::default())?; // compiles what was chosen
+        }
         let ops = Arc::new(Profile::of(&self.chosen.device));
         for run in 1..=self.args.runs {
             samples.extend(self.round(&model, run, &ops)?);
@@ -191,6 +200,16 @@ impl Bench<'_> {
                     .into(),
             },
         })
+    }
+
+    #[cfg(feature = "gpu")]
+    fn tune(&self) -> Result<()> {
+        crate::tune::tune(&self.chosen.device, self.messages)
+    }
+
+    #[cfg(not(feature = "gpu"))]
+    fn tune(&self) -> Result<()> {
+        anyhow::bail!("--tune: {}", crate::device::NO_GPU)
     }
 
     /// The picture once, then a sentence at each of the levels that no run asked before, so that no text features are kept.

@@ -37,6 +37,8 @@ mod segment;
 mod stop;
 mod synth;
 mod terminal;
+#[cfg(feature = "gpu")]
+mod tune;
 mod verify;
 mod weight_type;
 mod workers;

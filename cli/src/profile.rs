@@ -52,6 +52,7 @@ struct Total {
     calls: u64,
     time: Duration,
     processor_time: Duration,
+    gpu_time: Option<Duration>,
     flops: u64,
     peak_bytes: usize,
 }
@@ -76,7 +77,9 @@ pub struct OpLine {
     pub ms: f64,
     /// Milliseconds of processor time, all threads together; 0 where the system does not tell.
     pub processor_ms: f64,
-    /// Billions of floating-point operations a second; `None` if it has none.
+    /// Milliseconds a GPU took, by its own clock, without the way there and back; `None` on other devices and where it has no clock.
+    pub gpu_ms: Option<f64>,
+    /// Billions of floating-point operations a second, of the GPU's time where it is known; `None` if it has none.
     pub gflops: Option<f64>,
     /// Its part of the time of all ops, 0 to 1.
     pub share: f64,
@@ -84,7 +87,7 @@ pub struct OpLine {
 
 impl Observer for Profile {
     fn op(&self, record: OpRecord) {
-        let OpRecord { op, time, processor_time, flops, .. } = record;
+        let OpRecord { op, time, processor_time, gpu_time, flops, .. } = record;
         let (scope, shapes) = (&record.scope, &record.shapes);
         tracing::trace!(target: "sam3i::op", op, %scope, %shapes, ms = milliseconds(time), flops);
         let mut totals = self.totals();
@@ -92,6 +95,9 @@ impl Observer for Profile {
         total.calls += 1;
         total.time += time;
         total.processor_time += processor_time;
+        if let Some(time) = gpu_time {
+            *total.gpu_time.get_or_insert_default() += time;
+        }
         total.flops += flops;
         let live = self.device.as_ref().map_or(0, |device| device.memory().live);
         total.peak_bytes = total.peak_bytes.max(live);
@@ -131,7 +137,8 @@ impl Profile {
             calls: total.calls / u64::from(runs.max(1)),
             ms: milliseconds(total.time) / f64::from(runs.max(1)),
             processor_ms: milliseconds(total.processor_time) / f64::from(runs.max(1)),
-            gflops: rate(total.flops, total.time),
+            gpu_ms: total.gpu_time.map(|time| milliseconds(time) / f64::from(runs.max(1))),
+            gflops: rate(total.flops, total.gpu_time.unwrap_or(total.time)),
             share: total.time.as_secs_f64() / all.as_secs_f64().max(f64::MIN_POSITIVE),
         };
         let mut lines: Vec<_> = totals.iter().map(line).collect();
@@ -146,7 +153,8 @@ pub fn tables(lines: &[OpLine]) -> String {
     for stage in [Stage::Image, Stage::Text, Stage::Grounding, Stage::Masks] {
         let of = || lines.iter().filter(|line| line.stage == stage);
         let ms: f64 = of().map(|line| line.ms).sum();
-        let gflop: f64 = of().filter_map(|line| Some(line.gflops? * line.ms / 1e3)).sum();
+        let gflop: f64 =
+            of().filter_map(|line| Some(line.gflops? * line.gpu_ms.unwrap_or(line.ms) / 1e3)).sum();
         let (calls, share) =
             (of().map(|line| line.calls).sum::<u64>(), of().map(|line| line.share).sum::<f64>());
         let rate = if ms > 0.0 { format!("{:.1}", 1e3 * gflop / ms) } else { "-".to_owned() };
@@ -160,16 +168,17 @@ pub fn tables(lines: &[OpLine]) -> String {
 /// The lines as a table for people.
 pub fn table(lines: &[OpLine]) -> String {
     let mut text = format!(
-        "{:<10} {:<20} {:>7} {:>11} {:>11} {:>10} {:>7}\n",
-        "stage", "op", "calls", "ms", "cpu ms", "GFLOP/s", "share"
+        "{:<10} {:<20} {:>7} {:>11} {:>11} {:>11} {:>10} {:>7}\n",
+        "stage", "op", "calls", "ms", "cpu ms", "gpu ms", "GFLOP/s", "share"
     );
-    for OpLine { stage, op, calls, ms, processor_ms, gflops, share } in lines {
+    for OpLine { stage, op, calls, ms, processor_ms, gpu_ms, gflops, share } in lines {
+        let gpu_ms = gpu_ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.3}"));
         let gflops = gflops.map_or_else(|| "-".to_owned(), |gflops| format!("{gflops:.1}"));
         let share = format!("{:.1} %", 100.0 * share);
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "{stage:<10} {op:<20} {calls:>7} {ms:>11.3} {processor_ms:>11.3} {gflops:>10} {share:>7}"
+            "{stage:<10} {op:<20} {calls:>7} {ms:>11.3} {processor_ms:>11.3} {gpu_ms:>11} {gflops:>10} {share:>7}"
         );
     }
     text

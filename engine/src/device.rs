@@ -198,6 +198,50 @@ impl Device {
         }
     }
 
+    /// How it was started, if it is a GPU.
+    #[cfg(feature = "gpu")]
+    #[must_use]
+    pub fn gpu_options(&self) -> Option<&crate::gpu::GpuOptions> {
+        self.as_gpu().map(crate::gpu::Gpu::options)
+    }
+
+    /// The calls of ops with several forms that a GPU was asked for: the call as the cache of measurements names it, the form it ran in,
+    /// and who chose that.
+    #[cfg(feature = "gpu")]
+    #[must_use]
+    pub fn gpu_forms(&self) -> Vec<(String, &'static str, crate::gpu::Source)> {
+        let seen = self.as_gpu().map(crate::gpu::Gpu::seen).unwrap_or_default();
+        seen.into_iter().map(|(call, seen)| (call, seen.form, seen.source)).collect()
+    }
+
+    /// Measures the forms of every call a GPU was asked for, and uses the fastest from now on. A form runs only if it is
+    /// `allowed` (op and form, as in [`crate::gpu::FORMS`]) and computes there what the portable one does. `tell` hears of each
+    /// call. Nothing happens on other devices.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`], [`Error::GpuLost`], [`Error::GpuMemory`].
+    #[cfg(feature = "gpu")]
+    pub fn tune_gpu(
+        &self,
+        allowed: &dyn Fn(&str, &str) -> bool,
+        tell: &mut dyn FnMut(&crate::gpu::Measured),
+    ) -> Result<()> {
+        match self.as_gpu() {
+            Some(gpu) => crate::gpu::tune(self, gpu, allowed, tell),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes what was measured to where [`GpuOptions::tuned`](crate::gpu::GpuOptions::tuned) says, whole or not at all; the file, if this is
+    /// a GPU.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] if there is no place for it or it cannot be written.
+    #[cfg(feature = "gpu")]
+    pub fn store_tuned(&self) -> Result<Option<std::path::PathBuf>> {
+        self.as_gpu().map(crate::gpu::Gpu::store_tuned).transpose()
+    }
+
     /// Whether products with f16 weights run on matrix units: a GPU that has them and passed a small product.
     #[cfg(feature = "gpu")]
     #[must_use]

@@ -12,6 +12,16 @@ pub struct MemoryUse {
     pub peak: usize,
     /// Kept for reuse, held by nothing.
     pub cached: usize,
+    /// The largest `live` and `cached` together there have been: what was taken from the system.
+    pub peak_held: usize,
+}
+
+impl MemoryUse {
+    /// Notes the peaks after a change.
+    pub(crate) fn note(&mut self) {
+        self.peak = self.peak.max(self.live);
+        self.peak_held = self.peak_held.max(self.live + self.cached);
+    }
 }
 
 /// Buffers below this size are not worth keeping.
@@ -51,12 +61,10 @@ impl Pool {
         let reused = {
             let mut state = self.state();
             state.usage.live += bytes;
-            state.usage.peak = state.usage.peak.max(state.usage.live);
-            best_fit(&state.free, len).map(|i| {
-                let buffer = state.free.swap_remove(i);
-                state.usage.cached -= buffer.capacity() * size_of::<f32>();
-                buffer
-            })
+            let reused = best_fit(&state.free, len).map(|i| state.free.swap_remove(i));
+            state.usage.cached -= reused.as_ref().map_or(0, |buffer| buffer.capacity() * size_of::<f32>());
+            state.usage.note();
+            reused
         };
         let mut values = reused.unwrap_or_else(|| Buffer::zeroed(len));
         values.set_len(len);
@@ -77,7 +85,7 @@ impl Pool {
     fn count(&self, bytes: usize) -> usize {
         let mut state = self.state();
         state.usage.live += bytes;
-        state.usage.peak = state.usage.peak.max(state.usage.live);
+        state.usage.note();
         bytes
     }
 
@@ -91,6 +99,7 @@ impl Pool {
         let size = values.capacity() * size_of::<f32>();
         if size >= SMALLEST_CACHED && state.usage.cached + size <= LARGEST_CACHE {
             state.usage.cached += size;
+            state.usage.note();
             state.free.push(values);
         }
     }

@@ -25,6 +25,9 @@ pub struct OpRecord {
     pub time: Duration,
     /// Processor time of all threads of the process meanwhile; zero where the system does not tell.
     pub processor_time: Duration,
+    /// What a GPU took to compute it, by its own clock, without the way there and back; `None` on other devices and where it has
+    /// no such clock.
+    pub gpu_time: Option<Duration>,
     /// Its floating-point operations, two a multiply-add.
     pub flops: u64,
 }
@@ -57,6 +60,8 @@ struct Current {
     observer: Option<Arc<dyn Observer>>,
     scopes: Vec<String>,
     comparing: bool,
+    /// What a GPU said it took for the innermost open op, or for ops inside it.
+    gpu_time: Option<Duration>,
 }
 
 thread_local! {
@@ -98,6 +103,16 @@ pub(crate) fn set_comparing(comparing: bool) {
 
 fn observer() -> Option<Arc<dyn Observer>> {
     CURRENT.with_borrow(|c| c.observer.clone())
+}
+
+/// Adds to what a GPU took for the op that is running.
+#[cfg(feature = "gpu")]
+pub(crate) fn add_gpu_time(time: Option<Duration>) {
+    CURRENT.with_borrow_mut(|c| c.gpu_time = sum(c.gpu_time, time));
+}
+
+fn sum(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
+    if a.is_none() { b } else { a.map(|a| a + b.unwrap_or_default()) }
 }
 
 /// Whether somebody watches at all.
@@ -159,6 +174,8 @@ struct Watched {
     record: OpRecord,
     start: Instant,
     spent: Option<Duration>,
+    /// What a GPU took for ops around this one, so far.
+    gpu_before: Option<Duration>,
 }
 
 /// Starts the record of an op over operands of these shapes.
@@ -171,16 +188,23 @@ pub fn op<'a>(op: &'static str, flops: u64, shapes: impl IntoIterator<Item = &'a
             shapes,
             time: Duration::ZERO,
             processor_time: Duration::ZERO,
+            gpu_time: None,
             flops,
         };
-        Watched { observer, record, start: Instant::now(), spent: processor_time() }
+        let gpu_before = CURRENT.with_borrow_mut(|c| c.gpu_time.take());
+        Watched { observer, record, start: Instant::now(), spent: processor_time(), gpu_before }
     }))
 }
 
 impl Drop for RunningOp {
     fn drop(&mut self) {
-        if let Some(Watched { observer, mut record, start, spent }) = self.0.take() {
+        if let Some(Watched { observer, mut record, start, spent, gpu_before }) = self.0.take() {
             record.time = start.elapsed();
+            record.gpu_time = CURRENT.with_borrow_mut(|c| {
+                let own = c.gpu_time.take();
+                c.gpu_time = sum(gpu_before, own);
+                own
+            });
             let since = |now: Duration| spent.map_or(Duration::ZERO, |spent| now.saturating_sub(spent));
             record.processor_time = processor_time().map_or(Duration::ZERO, since);
             observer.op(record);

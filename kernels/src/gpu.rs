@@ -124,12 +124,28 @@ fn header_value(text: &str, name: &str) -> Option<(usize, usize, bool)> {
 }
 
 impl Kernel {
-    /// Threads of a workgroup with these constants: four subgroups, where the size of one is a constant.
+    /// Threads of a workgroup with these constants: four subgroups, where the size of one is a constant; a square, where its side is.
     #[must_use]
     pub fn threads_with(&self, constants: &[Constant]) -> u32 {
-        let lanes = constants.iter().find(|(name, _)| *name == "LANES");
-        lanes.map_or(self.threads, |(_, lanes)| 4 * lanes)
+        match (value(constants, "LANES"), value(constants, "ACROSS")) {
+            (Some(lanes), _) => 4 * lanes,
+            (_, Some(across)) => across * across,
+            _ => self.threads,
+        }
     }
+}
+
+/// The value of a constant among these.
+#[must_use]
+pub fn value(constants: &[Constant], name: &str) -> Option<u32> {
+    constants.iter().find(|(named, _)| *named == name).map(|(_, value)| *value)
+}
+
+/// A number that changes when the text of any kernel does (FNV-1a, 64 bits).
+#[must_use]
+pub fn texts_number() -> u64 {
+    let bytes = all().into_iter().flat_map(|kernel| kernel.name.bytes().chain(kernel.source.bytes()));
+    bytes.fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// The most workgroups along an axis of a dispatch.

@@ -163,7 +163,7 @@ fn functions_of_one_name_have_one_text() {
             "exp_quad",
             "erfc_quad",
             "gelu_quad",
-            "store_half",
+            "store_pairs",
         ] {
             let Some(start) = kernel.source.find(&format!("fn {name}(")) else { continue };
             let end = start + kernel.source[start..].find("\n}\n").expect("a function ends");

@@ -33,6 +33,9 @@ pub const SMALL: Bounds =
 pub const FULL: Bounds =
     Bounds { relative: 1e-3, masks: 2e-2, logits: 5e-3, scores: 5e-4, probabilities: 5e-3, pixels: 0.35 };
 
+/// Names a folder in which `sam3i synth` has already written the weights of the full size (4.6 GB, minutes).
+pub const FULL_VARIABLE: &str = "SAM3I_FULL_MODEL";
+
 /// A recording and the weights it was made with.
 pub struct Setup {
     folder: PathBuf,
@@ -80,6 +83,20 @@ impl Setup {
         Self::new(folder, name, &temp.path().join("model.safetensors"), device, bounds)
     }
 
+    /// The model at its published size, with weights made from names: those in the folder [`FULL_VARIABLE`] names, else written
+    /// to `temp`.
+    ///
+    /// # Panics
+    /// If that fails.
+    pub fn full(folder: &Path, device: &Device, bounds: Bounds, temp: &TempFolder) -> Self {
+        match std::env::var_os(FULL_VARIABLE) {
+            Some(made) => {
+                Self::new(folder, "full", &Path::new(&made).join("model.safetensors"), device, bounds)
+            }
+            None => Self::synthetic(folder, "full", device, bounds, temp),
+        }
+    }
+
     fn encode(&self, image: &str) -> ImageEmbedding {
         let facts = self.recording.manifest.images.iter().find(|i| i.id == image).expect("the picture");
         let path = self.folder.join(&facts.file);
@@ -92,11 +109,20 @@ impl Setup {
     /// # Panics
     /// At the first difference beyond the bounds.
     pub fn check(&self) {
+        self.check_cases(|_| true);
+    }
+
+    /// Compares the pictures, and the cases whose keys are wanted.
+    ///
+    /// # Panics
+    /// As [`Self::check`].
+    pub fn check_cases(&self, wanted: impl Fn(&str) -> bool) {
         for image in &self.recording.manifest.images {
             let (embedding, offered) = parity::watch(|| self.encode(&image.id));
             self.check_image(&image.id, &offered);
             drop(offered);
-            for case in self.recording.manifest.cases.iter().filter(|c| c.image == image.id) {
+            for case in self.recording.manifest.cases.iter().filter(|c| c.image == image.id && wanted(&c.key))
+            {
                 let (result, offered) = parity::watch(|| parity::run(&self.model, &embedding, case));
                 self.check_case(case, &offered);
                 self.check_final(case, &offered, &result, &embedding);

@@ -10,18 +10,24 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-/// Keeps every tensor a run offers.
+/// Keeps every tensor a run offers. A GPU's are read out at once, so that being watched takes none of its memory.
 #[derive(Default)]
 pub struct Taps(Mutex<BTreeMap<String, Tensor>>);
 
 impl Observer for Taps {
     fn tensor(&self, name: &str, tensor: &Tensor) {
-        self.0.lock().expect("one thread").insert(name.to_owned(), tensor.clone());
+        let kept = if tensor.device().name() == "gpu" { on_the_host(tensor) } else { tensor.clone() };
+        self.0.lock().expect("one thread").insert(name.to_owned(), kept);
     }
 
     fn wants_tensors(&self) -> bool {
         true
     }
+}
+
+fn on_the_host(t: &Tensor) -> Tensor {
+    let values = t.to_vec().expect("values");
+    Tensor::from_vec(&Device::reference(), t.shape(), values).expect("as many")
 }
 
 /// What a run offered, by our names.
@@ -86,7 +92,7 @@ pub fn image_tensor(model: &Model, offered: &Offered, weights: &Path, name: &str
             let map = ops::sine::position_map(model.device(), side, side, config.d_model).ok()?;
             Some(channels_first(&map.reshape(&[side, side, config.d_model]).ok()?))
         }
-        "fpn.3" => Some(channels_first(&dead_level(model, tap(&last_block(config.vit.depth))?, weights))),
+        "fpn.3" => Some(channels_first(&dead_level(tap(&last_block(config.vit.depth))?, weights))),
         _ => tap(name).map(values),
     }
 }
@@ -96,7 +102,7 @@ fn last_block(depth: usize) -> String {
 }
 
 /// The level of the neck that the reference computes and throws away, from the checkpoint's weights.
-fn dead_level(model: &Model, features_hwc: &Tensor, weights: &Path) -> Tensor {
+fn dead_level(features_hwc: &Tensor, weights: &Path) -> Tensor {
     use ops::conv::{ConvWeight, conv};
     let file = sam3i_engine::weights::WeightFile::open(weights).expect("the weights");
     let read = |name: &str| {
@@ -108,8 +114,8 @@ fn dead_level(model: &Model, features_hwc: &Tensor, weights: &Path) -> Tensor {
         let (shape, w) = read(&format!("{layer}.weight"));
         let (bias_shape, bias) = read(&format!("{layer}.bias"));
         let shape = shape.try_into().expect("four axes");
-        let w = ConvWeight::new(model.device(), shape, 1, padding, w).expect("a kernel");
-        let bias = Tensor::from_vec(model.device(), &bias_shape, bias).expect("a bias");
+        let w = ConvWeight::new(x.device(), shape, 1, padding, w).expect("a kernel");
+        let bias = Tensor::from_vec(x.device(), &bias_shape, bias).expect("a bias");
         conv(x, &w, Some(&bias), ops::Activation::None).expect("a map")
     };
     let pooled = ops::pool::max_pool_2x2(features_hwc).expect("a map");

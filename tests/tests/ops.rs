@@ -135,3 +135,24 @@ proptest! {
         check(&case);
     }
 }
+
+/// Lavapipe's subgroups are as wide as it is told: 4, 8 or 16 threads. Kernels that use subgroups, or share workgroup memory, have to
+/// be right at each. The whole list at each width: docs/gpu.md.
+#[test]
+fn subgroups_of_4_8_and_16_threads_agree_with_the_reference() {
+    let lavapipe = sam3i_tests::gpu::devices().iter().any(|device| device.to_string().contains("llvmpipe"));
+    if !lavapipe || std::env::var_os("LP_NATIVE_VECTOR_WIDTH").is_some() {
+        return;
+    }
+    for width in ["128", "256", "512"] {
+        let ops = ["layer_norm_agrees", "softmax_agrees", "group_norm_agrees"];
+        let output = std::process::Command::new(std::env::current_exe().expect("this test"))
+            .args(ops)
+            .env("LP_NATIVE_VECTOR_WIDTH", width)
+            .env("MESA_SHADER_CACHE_DISABLE", "true") // the cache does not tell widths apart
+            .output()
+            .expect("it starts");
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && told.contains("3 passed"), "at {width} bits: {told}");
+    }
+}

@@ -3,9 +3,10 @@
 //! Tolerances are those of the goldens' README. docs/parity.md tells how to use this to find a difference.
 
 use sam3i::Device;
+use sam3i_engine::gpu::GpuOptions;
 use sam3i_tests::agreement::{FULL, SMALL, Setup};
 use sam3i_tests::goldens::{TempFolder, data, goldens_dir};
-use sam3i_tests::parity;
+use sam3i_tests::{gpu, parity};
 
 #[test]
 fn micro_agrees_with_the_recording_that_comes_with_the_source() {
@@ -61,5 +62,21 @@ fn full_size_agrees() {
     let goldens = goldens_dir().expect("the recorded numbers");
     let temp = TempFolder::new("full");
     let device = Device::cpu(&sam3i::CpuOptions::default()).expect("threads start");
-    Setup::synthetic(&goldens, "full", &device, FULL, &temp).check();
+    Setup::full(&goldens, &device, FULL, &temp).check();
+}
+
+/// The same on the GPU, one concept prompt, with the memory it takes: `SAM3I_SHOW_PARITY=1 cargo test --release -p sam3i-tests
+/// --test parity -- --ignored --nocapture full_size_agrees_on_the_gpu`. In software (lavapipe, 2 cores) it takes over an hour.
+#[test]
+#[ignore = "needs 12 GiB of memory and a GPU, or an hour; see docs/gpu.md"]
+fn full_size_agrees_on_the_gpu() {
+    let goldens = goldens_dir().expect("the recorded numbers");
+    let temp = TempFolder::new("full-gpu");
+    let device = gpu::start(&GpuOptions::default()).pop().expect("a GPU");
+    let setup = Setup::full(&goldens, &device, FULL, &temp);
+    println!("loaded: {:?}", device.memory());
+    setup.check_cases(|key| key == "f0/concept");
+    println!("done: {:?}", device.memory());
+    drop(setup);
+    assert_eq!(device.memory().live, 0, "all memory comes back");
 }

@@ -56,7 +56,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let mut failed = false;
     for op in ops {
         for variant in variants.iter().filter(|variant| has_own_form(op, variant)) {
-            let plan = Plan { cases: args.cases, seed: args.seed };
+            let plan = Plan { cases: args.cases, seed: args.seed, shrink: true };
             let checked = variant.device.run(|| op.check(&variant.device, plan));
             failed |= checked.failure.is_some();
             let line = Line::new(op, variant, checked);

@@ -97,6 +97,23 @@ fn matrices(adapter: &wgpu::Adapter) -> Vec<u32> {
     adapter.cooperative_matrix_properties().iter().filter(|p| fits(p)).map(|p| p.m_size).collect()
 }
 
+/// The adapter that computes nothing, with WebGPU's default limits.
+fn noop() -> Vec<(AdapterFacts, wgpu::Adapter)> {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = wgpu::Backends::NOOP;
+    descriptor.backend_options.noop = wgpu::NoopBackendOptions {
+        features: Some(wgpu::Features::SUBGROUP),
+        limits: Some(wgpu::Limits::default()),
+        ..wgpu::NoopBackendOptions::enabled()
+    };
+    of_instance(&wgpu::Instance::new(descriptor))
+}
+
+fn of_instance(instance: &wgpu::Instance) -> Vec<(AdapterFacts, wgpu::Adapter)> {
+    let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+    adapters.into_iter().map(|a| (AdapterFacts::of(&a), a)).collect()
+}
+
 fn instance() -> wgpu::Instance {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
     descriptor.backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
@@ -105,8 +122,7 @@ fn instance() -> wgpu::Instance {
 
 /// All adapters, best first: discrete, integrated, virtual, others, software.
 fn enumerate() -> Vec<(AdapterFacts, wgpu::Adapter)> {
-    let adapters = pollster::block_on(instance().enumerate_adapters(wgpu::Backends::all()));
-    let mut found: Vec<_> = adapters.into_iter().map(|a| (AdapterFacts::of(&a), a)).collect();
+    let mut found = of_instance(&instance());
     found.sort_by_key(|(facts, _)| facts.rank());
     found
 }
@@ -119,7 +135,7 @@ pub fn adapters() -> Vec<AdapterFacts> {
 
 /// The adapter that is asked for.
 pub(super) fn choose(options: &GpuOptions) -> Result<(AdapterFacts, wgpu::Adapter)> {
-    let found = enumerate();
+    let found = if options.choice == GpuChoice::Noop { noop() } else { enumerate() };
     let names: Vec<_> = found.iter().map(|(facts, _)| facts.name.clone()).collect();
     let all: Vec<AdapterFacts> = found.iter().map(|(facts, _)| facts.clone()).collect();
     pick(&all, &options.choice)
@@ -130,7 +146,7 @@ pub(super) fn choose(options: &GpuOptions) -> Result<(AdapterFacts, wgpu::Adapte
 /// The place of the adapter that is asked for.
 fn pick(found: &[AdapterFacts], choice: &GpuChoice) -> Option<usize> {
     match choice {
-        GpuChoice::Best => (!found.is_empty()).then_some(0),
+        GpuChoice::Best | GpuChoice::Noop => (!found.is_empty()).then_some(0),
         GpuChoice::Hardware => found.iter().position(|facts| !facts.is_software),
         GpuChoice::Number(number) => (*number < found.len()).then_some(*number),
         GpuChoice::Name(name) => {
@@ -143,6 +159,7 @@ fn pick(found: &[AdapterFacts], choice: &GpuChoice) -> Option<usize> {
 fn wanted(choice: &GpuChoice) -> String {
     match choice {
         GpuChoice::Best => "a GPU".to_owned(),
+        GpuChoice::Noop => "a GPU that computes nothing".to_owned(),
         GpuChoice::Hardware => "a GPU that is no software".to_owned(),
         GpuChoice::Number(number) => format!("GPU {number}"),
         GpuChoice::Name(name) => format!("a GPU named {name:?}"),

@@ -1,16 +1,20 @@
 //! A GPU in use: device and queue, its memory, compiled kernels and what is on its way.
 
 use super::adapter::{self, AdapterFacts};
+use super::forms::{Forms, Seen, Site};
 use super::health::Health;
 use super::memory::{Buffer, Pool, Raw, failed};
 use super::ops::matrices::{self, MatrixUnits};
 use super::pipelines::Pipelines;
 use super::recorder::{Recorder, SLOT};
-use super::{GpuOptions, Weight};
+use super::{GpuOptions, Weight, tuned};
 use crate::memory::MemoryUse;
 use crate::{DType, Error, Result, trace};
 use sam3i_kernels::gpu::{Constant, Kernel, MOST_GROUPS, Needs};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 /// A GPU. Cheap to clone: clones are the same.
 #[derive(Clone)]
@@ -24,6 +28,7 @@ pub(super) struct Inner {
     dtype: DType,
     limits: wgpu::Limits,
     pipelines: Pipelines,
+    forms: Forms,
     recorder: Mutex<Recorder>,
     health: Health,
     /// Bound where a kernel does not read an operand.
@@ -71,8 +76,8 @@ impl Gpu {
         };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
             .map_err(|e| failed(&format!("starting {}", facts.name), e))?;
-        let pipelines = Pipelines::new(&options.overrides)?;
-        Ok(Self::of(device, &queue, facts, limits, dtype, options, pipelines))
+        let kernels = (Pipelines::new(&options.overrides)?, Forms::new(options, &facts)?);
+        Ok(Self::of(device, &queue, facts, limits, dtype, options, kernels))
     }
 
     fn of(
@@ -82,7 +87,7 @@ impl Gpu {
         limits: wgpu::Limits,
         dtype: DType,
         options: &GpuOptions,
-        pipelines: Pipelines,
+        (pipelines, forms): (Pipelines, Forms),
     ) -> Self {
         let health = Health::default();
         health.watch(&device);
@@ -100,6 +105,7 @@ impl Gpu {
             dtype,
             limits,
             pipelines,
+            forms,
             recorder,
             health,
             nothing: Raw { number: 0, buffer: nothing },
@@ -151,13 +157,21 @@ impl Gpu {
     /// Memory for so many words, with unspecified contents.
     pub fn buffer(&self, words: usize) -> Result<Buffer> {
         let raw = self.or_lost(self.0.pool.take(&self.0.device, 4 * words as u64))?;
-        Ok(Buffer::new(raw, self.0.clone()))
+        Ok(self.owned(raw))
     }
 
     /// Memory with these values.
     pub fn upload<T: bytemuck::Pod>(&self, values: &[T]) -> Result<Buffer> {
         let raw = self.or_lost(self.0.pool.upload(&self.0.device, bytemuck::cast_slice(values)))?;
-        Ok(Buffer::new(raw, self.0.clone()))
+        Ok(self.owned(raw))
+    }
+
+    fn owned(&self, raw: Raw) -> Buffer {
+        let gone = self.0.pool.gone();
+        if !gone.is_empty() {
+            self.recorder().forget(&gone); // bind groups hold on to them
+        }
+        Buffer::new(raw, self.0.clone())
     }
 
     /// A weight `[rows, k]` of a product, in the device's type, or in f32 where that is asked for.
@@ -168,6 +182,26 @@ impl Gpu {
     /// How products run on this device's matrix units; `None` where it has none that compute what they should.
     pub fn matrix_units(&self) -> Option<MatrixUnits> {
         *self.0.matrices.get_or_init(|| matrices::tried(self))
+    }
+
+    /// The form a call runs in, see [`Forms::choose`].
+    pub fn form(&self, site: Site, offered: &[&'static str], rule: Option<&'static str>) -> &'static str {
+        self.0.forms.choose(site, offered, rule)
+    }
+
+    /// How it chooses forms.
+    pub(super) fn forms(&self) -> &Forms {
+        &self.0.forms
+    }
+
+    /// The calls that were made, and the forms they ran in.
+    pub fn seen(&self) -> BTreeMap<String, Seen> {
+        self.0.forms.seen()
+    }
+
+    /// Writes what was measured to where this device's measurements are kept.
+    pub fn store_tuned(&self) -> Result<PathBuf> {
+        tuned::write(&self.0.options.tuned, self.facts(), self.0.forms.tuned())
     }
 
     /// Whether this device can run a kernel with these constants: wgpu does not check all of it.
@@ -211,7 +245,9 @@ impl Gpu {
             )));
         }
         self.0.health.note(kernel.name);
-        self.recorder().dispatch(&pipeline, call.params, &buffers, call.groups, call.work)
+        let mut recorder = self.recorder();
+        recorder.time(trace::is_watched())?;
+        recorder.dispatch(&pipeline, call.params, &buffers, call.groups, call.work)
     }
 
     /// Waits until all that was recorded is done.
@@ -219,9 +255,27 @@ impl Gpu {
         self.recorder().finish()
     }
 
-    /// Waits if somebody watches, so that an op's time is its own.
+    /// Waits if somebody watches, so that an op's time is its own, and tells what of it the GPU took.
     pub fn settle_if_watched(&self) -> Result<()> {
-        if trace::is_watched() { self.finish() } else { Ok(()) }
+        if trace::is_watched() {
+            self.finish()?;
+            trace::add_gpu_time(self.recorder().take_time());
+        }
+        Ok(())
+    }
+
+    /// What the GPU spends on what `f` records, waits included where it does not tell.
+    pub(super) fn timed<R>(&self, f: impl FnOnce() -> Result<R>) -> Result<(R, Duration)> {
+        struct Unheard;
+        impl trace::Observer for Unheard {}
+        self.finish()?;
+        self.recorder().take_time();
+        let start = Instant::now();
+        let result = trace::observe(Arc::new(Unheard), f)?;
+        self.finish()?;
+        let waited = start.elapsed();
+        let told = self.recorder().take_time();
+        Ok((result, told.unwrap_or(waited)))
     }
 
     /// Words of a buffer, once all that was recorded is done.

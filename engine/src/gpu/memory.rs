@@ -49,6 +49,25 @@ struct State {
     free: BTreeMap<u64, Vec<Raw>>,
     usage: MemoryUse,
     numbers: u64,
+    /// Numbers of buffers that were given up, and that somebody may still hold on to.
+    gone: Vec<u64>,
+}
+
+impl State {
+    /// Gives kept buffers up, the largest first, until all memory together is at most so much, or none is left.
+    fn shrink(&mut self, most: u64) {
+        while (self.usage.live + self.usage.cached) as u64 > most {
+            let Some(mut largest) = self.free.last_entry() else { return };
+            let size = *largest.key();
+            match largest.get_mut().pop() {
+                Some(raw) => {
+                    self.usage.cached -= size as usize;
+                    self.gone.push(raw.number);
+                }
+                None => drop(largest.remove()),
+            }
+        }
+    }
 }
 
 /// All memory of a device.
@@ -131,7 +150,13 @@ impl Pool {
         Ok(Raw { number: state.numbers, buffer })
     }
 
-    /// Fails if so many bytes more would be too many, even without what is kept for reuse.
+    /// Numbers of buffers that were given up since this was last asked.
+    pub fn gone(&self) -> Vec<u64> {
+        std::mem::take(&mut self.state().gone)
+    }
+
+    /// Fails if so many bytes more would be too many, even without what is kept for reuse; that is given up where the memory
+    /// in all would grow, so that only what is live makes it grow.
     fn make_room(&self, size: u64) -> Result<()> {
         let mut state = self.state();
         let live = state.usage.live as u64;
@@ -144,10 +169,8 @@ impl Pool {
             };
             return Err(Error::GpuMemory { wanted: size, live, bound });
         }
-        if live + size + state.usage.cached as u64 > self.budget {
-            state.free.clear();
-            state.usage.cached = 0;
-        }
+        let most = self.budget.min(state.usage.peak_held as u64);
+        state.shrink(most.saturating_sub(size));
         Ok(())
     }
 
@@ -168,7 +191,7 @@ fn rounded(bytes: u64) -> u64 {
 
 fn count(usage: &mut MemoryUse, size: u64) {
     usage.live += size as usize;
-    usage.peak = usage.peak.max(usage.live);
+    usage.note();
 }
 
 /// An error of wgpu about memory.

@@ -8,6 +8,8 @@ mod adapter;
 #[cfg(feature = "gpu")]
 mod context;
 #[cfg(feature = "gpu")]
+mod forms;
+#[cfg(feature = "gpu")]
 mod health;
 #[cfg(feature = "gpu")]
 mod memory;
@@ -20,6 +22,12 @@ mod pipelines;
 #[cfg(feature = "gpu")]
 mod recorder;
 #[cfg(feature = "gpu")]
+mod timer;
+#[cfg(feature = "gpu")]
+mod tuned;
+#[cfg(feature = "gpu")]
+mod tuning;
+#[cfg(feature = "gpu")]
 mod weight;
 
 #[cfg(feature = "gpu")]
@@ -27,9 +35,19 @@ pub use adapter::{AdapterFacts, adapters};
 #[cfg(feature = "gpu")]
 pub(crate) use context::{Call, Gpu};
 #[cfg(feature = "gpu")]
+pub(crate) use forms::Site;
+#[cfg(feature = "gpu")]
+pub use forms::{FORMS, Source};
+#[cfg(feature = "gpu")]
 pub(crate) use memory::Buffer;
 #[cfg(feature = "gpu")]
 pub use options::{GpuChoice, GpuOptions};
+#[cfg(feature = "gpu")]
+pub use tuned::TunedForms;
+#[cfg(feature = "gpu")]
+pub use tuning::Measured;
+#[cfg(feature = "gpu")]
+pub(crate) use tuning::tune;
 #[cfg(feature = "gpu")]
 pub(crate) use weight::Weight;
 

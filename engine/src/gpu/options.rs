@@ -1,5 +1,6 @@
 //! How a GPU device is to run.
 
+use super::TunedForms;
 use crate::DType;
 use std::collections::BTreeMap;
 
@@ -16,6 +17,9 @@ pub enum GpuChoice {
     Number(usize),
     /// The first whose name contains this, whatever the case.
     Name(String),
+    /// None: every call is checked against WebGPU's default limits and nothing is computed, so that all results are zeros. For
+    /// tests of what is recorded, and to learn how much memory a model takes.
+    Noop,
 }
 
 /// How a GPU device is to run.
@@ -30,6 +34,10 @@ pub struct GpuOptions {
     pub budget: Option<u64>,
     /// WGSL texts to run in place of ours, by the name of the kernel (see `sam3i_kernels::gpu::all`).
     pub overrides: BTreeMap<String, String>,
+    /// Forms to run ops in, by the names of [`super::FORMS`], where a call has them.
+    pub forms: BTreeMap<String, String>,
+    /// Where measurements of the forms are kept.
+    pub tuned: TunedForms,
 }
 
 impl GpuOptions {
@@ -52,6 +60,20 @@ impl GpuOptions {
     #[must_use]
     pub fn override_kernel(mut self, name: impl Into<String>, source: impl Into<String>) -> Self {
         self.overrides.insert(name.into(), source.into());
+        self
+    }
+
+    /// Runs an op in this form, where a call has it, whatever was measured.
+    #[must_use]
+    pub fn form(mut self, op: impl Into<String>, form: impl Into<String>) -> Self {
+        self.forms.insert(op.into(), form.into());
+        self
+    }
+
+    /// Keeps measurements there.
+    #[must_use]
+    pub fn tuned(mut self, place: TunedForms) -> Self {
+        self.tuned = place;
         self
     }
 

@@ -3,8 +3,10 @@
 use super::health::Health;
 use super::memory::Raw;
 use super::pipelines::Pipeline;
+use super::timer::Timer;
 use crate::Result;
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 /// Dispatches of a submission.
 const MOST_DISPATCHES: usize = 64;
@@ -30,6 +32,9 @@ pub(super) struct Recorder {
     work: u64,
     in_flight: VecDeque<wgpu::SubmissionIndex>,
     bind_groups: HashMap<Key, wgpu::BindGroup>,
+    timer: Option<Timer>,
+    /// Whether passes are timed, the open one too.
+    timed: bool,
 }
 
 impl Recorder {
@@ -50,7 +55,24 @@ impl Recorder {
             work: 0,
             in_flight: VecDeque::new(),
             bind_groups: HashMap::new(),
+            timer: Timer::new(device, queue),
+            timed: false,
         }
+    }
+
+    /// Times what is recorded from now on, or stops doing so. Nothing changes where the GPU does not tell its time.
+    pub fn time(&mut self, timed: bool) -> Result<()> {
+        let timed = timed && self.timer.is_some();
+        if timed != self.timed && self.open.is_some() {
+            self.submit()?;
+        }
+        self.timed = timed;
+        Ok(())
+    }
+
+    /// What the GPU spent on timed passes that were submitted since this was last asked.
+    pub fn take_time(&mut self) -> Option<Duration> {
+        self.timer.as_mut()?.take()
     }
 
     /// Adds a dispatch. `buffers` are its operands and its result, in the order of their bindings.
@@ -73,7 +95,10 @@ impl Recorder {
         self.work += work;
         let (pass, _) = self.open.get_or_insert_with(|| {
             let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            let pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()).forget_lifetime();
+            let timer = self.timer.as_ref().filter(|_| self.timed);
+            let descriptor =
+                wgpu::ComputePassDescriptor { label: None, timestamp_writes: timer.map(Timer::writes) };
+            let pass = encoder.begin_compute_pass(&descriptor).forget_lifetime();
             (pass, encoder)
         });
         pass.set_pipeline(&pipeline.pipeline);
@@ -111,6 +136,11 @@ impl Recorder {
         made
     }
 
+    /// Forgets the bind groups of buffers with these numbers.
+    pub fn forget(&mut self, gone: &[u64]) {
+        self.bind_groups.retain(|(_, buffers), _| !buffers.iter().any(|number| gone.contains(number)));
+    }
+
     /// Forgets the bind groups: they hold on to the memory of buffers that are gone.
     pub fn trim(&mut self) {
         self.bind_groups.clear();
@@ -126,9 +156,13 @@ impl Recorder {
         &mut self,
         add: impl FnOnce(&mut wgpu::CommandEncoder),
     ) -> Result<wgpu::SubmissionIndex> {
+        let mut timer = self.timer.as_mut().filter(|_| self.timed && self.open.is_some());
         let mut encoder = match self.open.take() {
-            Some((pass, encoder)) => {
+            Some((pass, mut encoder)) => {
                 drop(pass); // ends it
+                if let Some(timer) = &timer {
+                    timer.resolve(&mut encoder);
+                }
                 encoder
             }
             None => self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default()),
@@ -141,6 +175,11 @@ impl Recorder {
         self.work = 0;
         let index = self.queue.submit([encoder.finish()]);
         self.in_flight.push_back(index.clone());
+        if let Some(timer) = timer.as_mut() {
+            let added = timer.add(&self.device, &index);
+            self.health.check()?; // explains the other
+            added?;
+        }
         drop(self.device.poll(wgpu::PollType::Poll)); // lets news of a lost device arrive before its consequences
         while self.in_flight.len() > MOST_IN_FLIGHT {
             let index = self.in_flight.pop_front();

@@ -23,6 +23,9 @@ pub const FLASH: Kernel = Kernel {
         &[("QUADS", 16), ("KEYS", 16), ("BIAS", 1), ("PADDED", 1)],
         &[("QUADS", 16), ("KEYS", 16), ("CAUSAL", 1)],
         &[("QUADS", 16), ("SHARES", 2), ("KEYS", 8)],
+        &[("QUADS", 4), ("SHARES", 2), ("KEYS", 32)],
+        &[("QUADS", 8), ("SHARES", 2), ("KEYS", 16), ("BIAS", 2)],
+        &[("QUADS", 16), ("KEYS", 8)],
         &[("QUADS", 16), ("SHARES", 4), ("KEYS", 4), ("BIAS", 2), ("CAUSAL", 1), ("PADDED", 1)],
     ],
 };
@@ -76,10 +79,12 @@ params! {
 /// The largest head there is a form for.
 pub const MOST_CHANNELS: usize = 256;
 
-/// How a head of this size is split: quads of a thread, threads of a query, keys of a block. `None` above
-/// [`MOST_CHANNELS`].
+/// How a head is split: quads of a thread, threads of a query, keys of a block.
+pub type Split = [Constant; 3];
+
+/// The split of a head of this size that needs no choice. `None` above [`MOST_CHANNELS`].
 #[must_use]
-pub fn split(head_dim: usize) -> Option<[Constant; 3]> {
+pub fn split(head_dim: usize) -> Option<Split> {
     let (quads, shares, keys) = match head_dim {
         0..=8 => (2, 1, 32),
         9..=16 => (4, 1, 32),
@@ -92,15 +97,28 @@ pub fn split(head_dim: usize) -> Option<[Constant; 3]> {
     Some([("QUADS", quads), ("SHARES", shares), ("KEYS", keys)])
 }
 
+/// The same head with blocks of half as many keys: less workgroup memory, so more workgroups at a time.
+#[must_use]
+pub fn shorter([quads, shares, (name, keys)]: Split) -> Split {
+    [quads, shares, (name, keys / 2)]
+}
+
+/// The same head with twice the threads a query: fewer registers, more sums across threads. `None` where a thread's share is
+/// as small as it gets, or a query's threads as many.
+#[must_use]
+pub fn shared([(quads, in_thread), (shares, threads), keys]: Split) -> Option<Split> {
+    (in_thread > 2 && threads < 4).then_some([(quads, in_thread / 2), (shares, threads * 2), keys])
+}
+
 /// Queries of a workgroup, for a split.
 #[must_use]
-pub fn queries_of_a_group(split: &[Constant; 3]) -> usize {
+pub fn queries_of_a_group(split: &Split) -> usize {
     64 / split[1].1 as usize
 }
 
 /// Workgroups of all queries.
 #[must_use]
-pub fn groups(shape: &Shape, split: &[Constant; 3]) -> [u32; 3] {
+pub fn groups(shape: &Shape, split: &Split) -> [u32; 3] {
     let blocks = shape.queries.div_ceil(queries_of_a_group(split));
     [blocks as u32, shape.heads as u32, shape.batch as u32]
 }

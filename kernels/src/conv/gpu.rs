@@ -15,7 +15,13 @@ pub const TILED: Kernel = Kernel {
     params: Params::LAYOUT,
     threads: 64,
     needs: PORTABLE,
-    variants: &[&[("ACTIVATION", 1)], &[("ACTIVATION", 2)], &[("HALF", 1)]],
+    variants: &[
+        &[("ACTIVATION", 1)],
+        &[("ACTIVATION", 2)],
+        &[("HALF", 1)],
+        &[("ACROSS", 16)],
+        &[("ACROSS", 16), ("ACTIVATION", 1), ("HALF", 1)],
+    ],
 };
 
 params! {

@@ -8,7 +8,7 @@ use half::f16;
 pub const KERNELS: &[&Kernel] = &[&TILED, &HALVE, &MATRICES];
 
 /// Any product; operands: left operand, weight, bias, residual (whatever is bound for the last two is not read where the
-/// flags do not say so). Constants: `HALF`, `ACTIVATION`, `DOUBLED`.
+/// flags do not say so). Constants: `ACROSS`, `HALF`, `ACTIVATION`, `DOUBLED`.
 pub const TILED: Kernel = Kernel {
     name: "matmul_tiled",
     source: include_str!("tiled.wgsl"),
@@ -23,6 +23,9 @@ pub const TILED: Kernel = Kernel {
         &[("HALF", 1), ("ACTIVATION", 2)],
         &[("DOUBLED", 1)],
         &[("DOUBLED", 1), ("ACTIVATION", 2), ("HALF", 1)],
+        &[("ACROSS", 16)],
+        &[("ACROSS", 16), ("ACTIVATION", 2), ("HALF", 1)],
+        &[("ACROSS", 16), ("DOUBLED", 1), ("ACTIVATION", 2), ("HALF", 1)],
     ],
 };
 
@@ -110,8 +113,11 @@ pub fn matrices_tile(side: u32, each: u32) -> usize {
     (2 * side * each) as usize
 }
 
-/// Rows and columns of a workgroup's tile.
-pub const TILE: usize = 64;
+/// Rows and columns of a workgroup's tile of [`TILED`], for threads along either axis of it.
+#[must_use]
+pub fn tile(across: u32) -> usize {
+    8 * across as usize
+}
 
 params! {
     /// Parameters of [`TILED`] and the other forms of the product.

@@ -1,6 +1,6 @@
 // A matrix product with a weight and what follows it. Contract: mod.rs; any shape.
 //
-// A workgroup of 8 x 8 threads makes a tile of 64 x 64 results, 8 x 8 a thread, over blocks of 16 of k. Both operands lie with
+// A workgroup of 8 x 8 threads (or 16 x 16) makes a tile of 64 x 64 results (or 128 x 128), 8 x 8 a thread, over blocks of 16 of k. Both operands lie with
 // k innermost; each thread loads a square of 4 rows by 4 k from either, turns it, and stores it to workgroup memory as
 // [k][rows], so that the inner loop reads quads of rows and quads of columns.
 
@@ -11,10 +11,15 @@ const ACTIVATION: u32 = 0u;
 // Rows are the pixels of a map, columns the four taps of a transposed convolution: results go to the doubled map.
 const DOUBLED: bool = false;
 
-const THREADS: u32 = 64u;
+// Threads along either axis of a workgroup: 8 or 16; its tile has 8 times as many rows and columns.
+const ACROSS: u32 = 8u;
+
+const THREADS: u32 = ACROSS * ACROSS;
 const BLOCK: u32 = 16u;
 // Quads of rows (and of columns) of a tile.
-const QUADS: u32 = 16u;
+const QUADS: u32 = 2u * ACROSS;
+// Squares of 4 by 4 values that a block of either operand has.
+const SQUARES: u32 = QUADS * (BLOCK / 4u);
 
 struct Params {
     m: u32,
@@ -42,7 +47,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> residual: array<f32>;
 @group(0) @binding(5) var<storage, read_write> out: array<f32>;
 
-// Both operands' blocks, each [k][quads of rows]; in the end half of the results, [rows][quads of columns].
+// Both operands' blocks, each [k][quads of rows]; in the end a quarter of the results, [rows][quads of columns].
 var<workgroup> tile: array<vec4<f32>, 2u * BLOCK * QUADS>;
 const W: u32 = BLOCK * QUADS;
 
@@ -163,10 +168,11 @@ fn store_quad(row: u32, column: u32, sums: vec4<f32>) {
     }
 }
 
-// Stores the half of the tile that lies in workgroup memory: neighbouring threads write neighbouring columns.
-fn store_half(first_row: u32, first_column: u32, lane: u32) {
-    for (var e = lane; e < 32u * QUADS; e += THREADS) {
-        store_quad(first_row + e / QUADS, first_column + 4u * (e % QUADS), tile[e]);
+// Stores the pair of rows a thread that lies in workgroup memory: neighbouring threads write neighbouring columns.
+fn store_pairs(first_row: u32, first_column: u32, lane: u32) {
+    for (var e = lane; e < 2u * ACROSS * QUADS; e += THREADS) {
+        let row = e / QUADS;
+        store_quad(first_row + 4u * (row / 2u) + row % 2u, first_column + 4u * (e % QUADS), tile[e]);
     }
 }
 
@@ -174,13 +180,16 @@ fn store_half(first_row: u32, first_column: u32, lane: u32) {
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let first_row = (group.y + p.first_tile) * (4u * QUADS);
     let first_column = group.x * (4u * QUADS);
-    // The square this thread loads, and the quads of rows and columns it sums.
-    let load_quad = lane / 4u;
+    // The square this thread loads (of both operands, or where there are threads enough, of one), and the quads of rows and
+    // columns it sums.
+    let load_quad = (lane % SQUARES) / 4u;
     let load_k = 4u * (lane % 4u);
-    let ty = lane / 8u;
-    let tx = lane % 8u;
+    let loads_left = THREADS == SQUARES || lane < SQUARES;
+    let loads_right = THREADS == SQUARES || lane >= SQUARES;
+    let ty = lane / ACROSS;
+    let tx = lane % ACROSS;
 
-    // Rows 4 ty .. 4 ty + 3 (c0 to c3) and 32 later (c4 to c7); columns 4 tx .. (l) and 32 later (r).
+    // Rows 4 ty .. 4 ty + 3 (c0 to c3) and 4 ACROSS later (c4 to c7); columns 4 tx .. (l) and 4 ACROSS later (r).
     var c0l = vec4<f32>(); var c0r = vec4<f32>();
     var c1l = vec4<f32>(); var c1r = vec4<f32>();
     var c2l = vec4<f32>(); var c2r = vec4<f32>();
@@ -194,24 +203,34 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let row = first_row + 4u * load_quad;
         let column = first_column + 4u * load_quad;
         let k = first_k + load_k;
-        let a_square = transpose(mat4x4<f32>(a_quad(row, k), a_quad(row + 1u, k), a_quad(row + 2u, k), a_quad(row + 3u, k)));
-        let w_square =
-            transpose(mat4x4<f32>(w_quad(column, k), w_quad(column + 1u, k), w_quad(column + 2u, k), w_quad(column + 3u, k)));
+        var a_square: mat4x4<f32>;
+        var w_square: mat4x4<f32>;
+        if (loads_left) {
+            a_square = transpose(mat4x4<f32>(a_quad(row, k), a_quad(row + 1u, k), a_quad(row + 2u, k), a_quad(row + 3u, k)));
+        }
+        if (loads_right) {
+            w_square =
+                transpose(mat4x4<f32>(w_quad(column, k), w_quad(column + 1u, k), w_quad(column + 2u, k), w_quad(column + 3u, k)));
+        }
         workgroupBarrier();
-        tile[load_k * QUADS + load_quad] = a_square[0];
-        tile[(load_k + 1u) * QUADS + load_quad] = a_square[1];
-        tile[(load_k + 2u) * QUADS + load_quad] = a_square[2];
-        tile[(load_k + 3u) * QUADS + load_quad] = a_square[3];
-        tile[W + load_k * QUADS + load_quad] = w_square[0];
-        tile[W + (load_k + 1u) * QUADS + load_quad] = w_square[1];
-        tile[W + (load_k + 2u) * QUADS + load_quad] = w_square[2];
-        tile[W + (load_k + 3u) * QUADS + load_quad] = w_square[3];
+        if (loads_left) {
+            tile[load_k * QUADS + load_quad] = a_square[0];
+            tile[(load_k + 1u) * QUADS + load_quad] = a_square[1];
+            tile[(load_k + 2u) * QUADS + load_quad] = a_square[2];
+            tile[(load_k + 3u) * QUADS + load_quad] = a_square[3];
+        }
+        if (loads_right) {
+            tile[W + load_k * QUADS + load_quad] = w_square[0];
+            tile[W + (load_k + 1u) * QUADS + load_quad] = w_square[1];
+            tile[W + (load_k + 2u) * QUADS + load_quad] = w_square[2];
+            tile[W + (load_k + 3u) * QUADS + load_quad] = w_square[3];
+        }
         workgroupBarrier();
         for (var i = 0u; i < BLOCK; i++) {
             let upper = tile[i * QUADS + ty];
-            let lower = tile[i * QUADS + ty + 8u];
+            let lower = tile[i * QUADS + ty + ACROSS];
             let left = tile[W + i * QUADS + tx];
-            let right = tile[W + i * QUADS + tx + 8u];
+            let right = tile[W + i * QUADS + tx + ACROSS];
             c0l += upper.x * left; c0r += upper.x * right;
             c1l += upper.y * left; c1r += upper.y * right;
             c2l += upper.z * left; c2r += upper.z * right;
@@ -223,19 +242,31 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
     }
 
-    let at = 4u * ty * QUADS + tx;
-    workgroupBarrier();
-    tile[at] = c0l; tile[at + 8u] = c0r;
-    tile[at + QUADS] = c1l; tile[at + QUADS + 8u] = c1r;
-    tile[at + 2u * QUADS] = c2l; tile[at + 2u * QUADS + 8u] = c2r;
-    tile[at + 3u * QUADS] = c3l; tile[at + 3u * QUADS + 8u] = c3r;
-    workgroupBarrier();
-    store_half(first_row, first_column, lane);
-    workgroupBarrier();
-    tile[at] = c4l; tile[at + 8u] = c4r;
-    tile[at + QUADS] = c5l; tile[at + QUADS + 8u] = c5r;
-    tile[at + 2u * QUADS] = c6l; tile[at + 2u * QUADS + 8u] = c6r;
-    tile[at + 3u * QUADS] = c7l; tile[at + 3u * QUADS + 8u] = c7r;
-    workgroupBarrier();
-    store_half(first_row + 32u, first_column, lane);
+    // Two of each thread's rows at a time. The end is not a constant, so that the loop stays one and what follows a product is
+    // compiled once.
+    let at = 2u * ty * QUADS + tx;
+    let pairs = select(4u, 0u, p.m == 0u);
+    for (var pair = 0u; pair < pairs; pair++) {
+        workgroupBarrier();
+        switch pair {
+            case 0u: {
+                tile[at] = c0l; tile[at + ACROSS] = c0r;
+                tile[at + QUADS] = c1l; tile[at + QUADS + ACROSS] = c1r;
+            }
+            case 1u: {
+                tile[at] = c2l; tile[at + ACROSS] = c2r;
+                tile[at + QUADS] = c3l; tile[at + QUADS + ACROSS] = c3r;
+            }
+            case 2u: {
+                tile[at] = c4l; tile[at + ACROSS] = c4r;
+                tile[at + QUADS] = c5l; tile[at + QUADS + ACROSS] = c5r;
+            }
+            default: {
+                tile[at] = c6l; tile[at + ACROSS] = c6r;
+                tile[at + QUADS] = c7l; tile[at + QUADS + ACROSS] = c7r;
+            }
+        }
+        workgroupBarrier();
+        store_pairs(first_row + (pair / 2u) * (4u * ACROSS) + 2u * (pair % 2u), first_column, lane);
+    }
 }

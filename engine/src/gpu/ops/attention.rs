@@ -1,10 +1,13 @@
 //! Attention.
 
 use super::{Call, Gpu};
+use crate::gpu::Site;
 use crate::ops::attention::Bias;
 use crate::{Error, Result, Tensor};
 use sam3i_kernels::attention::Shape;
-use sam3i_kernels::attention::gpu::{FLASH, MOST_CHANNELS, Params, queries_of_a_group, split};
+use sam3i_kernels::attention::gpu::{
+    FLASH, MOST_CHANNELS, Params, Split, queries_of_a_group, shared, shorter, split,
+};
 
 /// Flops of a dispatch, so that even a slow GPU is done with it in a fraction of a second.
 const MOST_WORK: u64 = 32_000_000_000;
@@ -19,10 +22,14 @@ pub(crate) struct Seen<'a> {
 /// Attention of `q` over `k` and `v`, whose channels lie side by side.
 pub(crate) fn attention(gpu: &Gpu, shape: &Shape, [q, k, v]: [&Tensor; 3], seen: &Seen) -> Result<Tensor> {
     let output = gpu.buffer(q.len())?;
-    let split = split(shape.head_dim).ok_or_else(|| {
+    let forms = forms(shape.head_dim);
+    if forms.is_empty() {
         let problem = format!("heads of {} channels; the GPU takes {MOST_CHANNELS} at most", shape.head_dim);
-        Error::shape("attention", problem, [q.shape()])
-    })?;
+        return Err(Error::shape("attention", problem, [q.shape()]));
+    }
+    let names: Vec<_> = forms.iter().map(|(name, _)| *name).collect();
+    let form = gpu.form(Site::Attention(*shape), &names, None);
+    let split = forms.iter().find(|(name, _)| *name == form).map_or(forms[0].1, |(_, split)| *split);
     let dense = match seen.bias {
         Bias::None => Vec::new(),
         Bias::Full(bias) => vec![bias.contiguous()?],
@@ -87,6 +94,13 @@ pub(crate) fn attention(gpu: &Gpu, shape: &Shape, [q, k, v]: [&Tensor; 3], seen:
         })?;
     }
     Ok(Tensor::from_gpu(q.device(), q.shape(), output))
+}
+
+/// The forms of attention for heads of this size; none if they are too large.
+pub(crate) fn forms(head_dim: usize) -> Vec<(&'static str, Split)> {
+    let Some(whole) = split(head_dim) else { return Vec::new() };
+    let shared = shared(whole).map(|split| ("shared", split));
+    [("whole", whole), ("short", shorter(whole))].into_iter().chain(shared).collect()
 }
 
 /// Some of the queries of some of the problems, all heads.

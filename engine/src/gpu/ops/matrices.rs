@@ -9,28 +9,29 @@ use sam3i_kernels::matmul::gpu::{
     HALVE, HalveParams, LARGEST_TILE, MATRICES, MatricesParams, half_stride, matrices_tile,
 };
 
-/// Which form of a product is used, whatever would be chosen otherwise: `tiled` or `matrices`.
-pub(crate) const FORM_VARIABLE: &str = "SAM3I_GPU_MATMUL";
-
 /// How products run on matrix units.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MatrixUnits {
     side: u32,
     lanes: u32,
-    each: u32,
 }
 
 impl MatrixUnits {
-    fn constants(&self) -> [Constant; 3] {
-        [("SIDE", self.side), ("LANES", self.lanes), ("EACH", self.each)]
+    fn constants(self, each: u32) -> [Constant; 3] {
+        [("SIDE", self.side), ("LANES", self.lanes), ("EACH", each)]
     }
 
-    /// Whether a product is worth it: below a tile of rows, most of the work would be padding.
-    pub fn suit(&self, m: usize, n: usize, k: usize) -> bool {
-        match std::env::var(FORM_VARIABLE).as_deref() {
-            Ok("tiled") => false,
-            Ok("matrices") => true,
-            _ => m >= 64 && n >= 64 && k >= 64,
+    /// The form that is used where nobody knows better: tiles of 128, or of 32.
+    pub fn usual_form(self) -> &'static str {
+        if self.side == 16 { "matrices_4" } else { "matrices_2" }
+    }
+
+    /// Matrices of a subgroup along either axis, of a form on matrix units.
+    pub fn each(form: &str) -> Option<u32> {
+        match form {
+            "matrices_2" => Some(2),
+            "matrices_4" => Some(4),
+            _ => None,
         }
     }
 }
@@ -45,10 +46,9 @@ pub(crate) fn tried(gpu: &Gpu) -> Option<MatrixUnits> {
     if lanes != most || lanes < 4 {
         return None;
     }
-    let each = if side == 16 { 4 } else { 2 };
-    let units = MatrixUnits { side, lanes, each };
-    let constants = units.constants();
-    let works = gpu.fits(&MATRICES, &constants) && gpu.fits(&HALVE, &[]) && is_right(gpu, units);
+    let units = MatrixUnits { side, lanes };
+    let each_works = |each| gpu.fits(&MATRICES, &units.constants(each)) && is_right(gpu, units, each);
+    let works = gpu.fits(&HALVE, &[]) && [2, 4].into_iter().all(each_works);
     if !works {
         tracing::warn!("the matrix units of {} do not compute what they should: not used", facts.name);
     }
@@ -56,7 +56,7 @@ pub(crate) fn tried(gpu: &Gpu) -> Option<MatrixUnits> {
 }
 
 /// Whether a small product of odd sizes comes out right.
-fn is_right(gpu: &Gpu, units: MatrixUnits) -> bool {
+fn is_right(gpu: &Gpu, units: MatrixUnits, each: u32) -> bool {
     let (m, n, k) = (67, 41, 53);
     let number = |i: usize| ((i * 37 % 101) as f32 - 50.0) / 64.0; // whole 64ths: exact in f16
     let a: Vec<f32> = (0..m * k).map(number).collect();
@@ -66,7 +66,7 @@ fn is_right(gpu: &Gpu, units: MatrixUnits) -> bool {
         let weight = Weight::new(gpu, k, &w, true)?;
         let output = gpu.buffer(m * n)?;
         let operands = Operands { left: (&left, 0), bias: None, residual: None };
-        product(gpu, units, &operands, &weight, ("ACTIVATION", 0), [m, n, k], &output)?;
+        product(gpu, units, each, &operands, &weight, ("ACTIVATION", 0), [m, n, k], &output)?;
         gpu.read(&output, 0, m * n)
     };
     let Ok(got) = product() else { return false };
@@ -77,10 +77,12 @@ fn is_right(gpu: &Gpu, units: MatrixUnits) -> bool {
     })
 }
 
-/// A product with an f16 weight: the left operand is brought to f16 first.
+/// A product with an f16 weight: the left operand is brought to f16 first. `each` matrices of a subgroup along either axis.
+#[allow(clippy::too_many_arguments)] // as many as a product has
 pub(super) fn product(
     gpu: &Gpu,
     units: MatrixUnits,
+    each: u32,
     operands: &Operands,
     w: &Weight,
     activation: Constant,
@@ -119,15 +121,15 @@ pub(super) fn product(
         flags: operands.flags(),
         ..MatricesParams::default()
     };
-    let [side, lanes, each] = units.constants();
-    let constants = [side, lanes, each, activation];
+    let [side, lanes, matrices] = units.constants(each);
+    let constants = [side, lanes, matrices, activation];
     let inputs = [
         Some(&halves),
         Some(&w.buffer),
         operands.bias.map(|(buffer, _)| buffer),
         operands.residual.map(|(buffer, _)| buffer),
     ];
-    let tile = matrices_tile(units.side, units.each);
+    let tile = matrices_tile(units.side, each);
     tiles(gpu, (&MATRICES, tile), &constants, &inputs, output, [m, n, k], |first_tile| MatricesParams {
         first_tile,
         ..params

@@ -1,15 +1,19 @@
 //! Matrix products and convolutions.
 
+use super::matrices::MatrixUnits;
 use super::{Buffer, Call, Gpu};
-use crate::gpu::Weight;
+use crate::gpu::{Site, Weight};
 use crate::ops::Activation;
 use crate::{Result, Tensor};
 use sam3i_kernels::gpu::{Constant, Kernel};
-use sam3i_kernels::matmul::gpu::{BIAS, Params, RESIDUAL, TILE, TILED, activation, groups};
+use sam3i_kernels::matmul::gpu::{BIAS, Params, RESIDUAL, TILED, activation, groups, tile};
 use sam3i_kernels::{conv, conv_transpose};
 
 /// Flops of a dispatch, so that even a slow GPU is done with it in a fraction of a second.
 const MOST_WORK: u64 = 32_000_000_000;
+
+/// Rows, columns and terms from which on matrix units pay: below a tile, most of their work would be padding.
+const WORTH_IT: usize = 64;
 
 /// What follows a product.
 #[derive(Clone, Copy, Default)]
@@ -40,9 +44,9 @@ pub(crate) fn matmul_transposed(gpu: &Gpu, a: &Tensor, b: &Tensor) -> Result<Ten
         Params { m: m as u32, n: n as u32, k: k as u32, w_stride: k as u32, a_at, w_at, ..Params::default() };
     let output = gpu.buffer(m * n)?;
     let inputs = [Some(left), Some(right), None, None];
-    tiles(gpu, (&TILED, TILE), &[], &inputs, &output, [m, n, k], |first_tile| Params {
-        first_tile,
-        ..params
+    let across = across(gpu.form(Site::Product { m, n, k, half: false }, &tiled_forms(gpu, &TILED), None));
+    tiles(gpu, (&TILED, tile(across)), &[("ACROSS", across)], &inputs, &output, [m, n, k], |first_tile| {
+        Params { first_tile, ..params }
     })?;
     Ok(Tensor::from_gpu(a.device(), &[m, n], output))
 }
@@ -72,6 +76,29 @@ pub(crate) fn conv_transpose(
     let after = After { bias: Some(bias), activation, residual: None };
     product(gpu, params, left, w, after, true, &output)?;
     Ok(Tensor::from_gpu(x.device(), &out_shape, output))
+}
+
+/// The forms of a product; on matrix units only if its weight is f16.
+pub(crate) fn forms(gpu: &Gpu, half: bool) -> Vec<&'static str> {
+    let mut forms = tiled_forms(gpu, &TILED);
+    if half && gpu.matrix_units().is_some() {
+        forms.extend(["matrices_2", "matrices_4"]);
+    }
+    forms
+}
+
+/// The forms of a kernel that comes in tiles.
+pub(crate) fn tiled_forms(gpu: &Gpu, kernel: &Kernel) -> Vec<&'static str> {
+    let mut forms = vec!["tiled_64"];
+    if gpu.fits(kernel, &[("ACROSS", 16)]) {
+        forms.push("tiled_128");
+    }
+    forms
+}
+
+/// Threads along either axis of a workgroup, of a form in tiles.
+fn across(form: &str) -> u32 {
+    if form == "tiled_128" { 16 } else { 8 }
 }
 
 /// Operands of a product on the GPU, and where each begins.
@@ -104,21 +131,17 @@ fn product(
     let bias = bias.as_ref().map(|t| t.on_gpu("linear")).transpose()?;
     let residual = residual.as_ref().map(|t| t.on_gpu("linear")).transpose()?;
     let operands = Operands { left: (left, params.a_at), bias, residual };
-    let sizes = [params.m, params.n, params.k].map(|n| n as usize);
-    if w.half
-        && !doubled
-        && let Some(units) = gpu.matrix_units().filter(|units| units.suit(sizes[0], sizes[1], sizes[2]))
-    {
-        return super::matrices::product(
-            gpu,
-            units,
-            &operands,
-            w,
-            activation(after.activation),
-            sizes,
-            output,
-        );
+    let sizes @ [m, n, k] = [params.m, params.n, params.k].map(|n| n as usize);
+    // Matrix units do not write to a doubled map.
+    let offered = forms(gpu, w.half && !doubled);
+    let units = gpu.matrix_units().filter(|_| w.half && !doubled);
+    let rule = units.filter(|_| [m, n, k].iter().all(|&n| n >= WORTH_IT)).map(MatrixUnits::usual_form);
+    let form = gpu.form(Site::Product { m, n, k, half: w.half }, &offered, rule);
+    if let Some((units, each)) = units.zip(MatrixUnits::each(form)) {
+        let activation = activation(after.activation);
+        return super::matrices::product(gpu, units, each, &operands, w, activation, sizes, output);
     }
+    let across = across(form);
     let params = Params {
         w_stride: w.stride as u32,
         bias_at: bias.map_or(0, |(_, at)| at),
@@ -126,10 +149,14 @@ fn product(
         flags: operands.flags(),
         ..params
     };
-    let constants =
-        [("HALF", u32::from(w.half)), activation(after.activation), ("DOUBLED", u32::from(doubled))];
+    let constants = [
+        ("ACROSS", across),
+        ("HALF", u32::from(w.half)),
+        activation(after.activation),
+        ("DOUBLED", u32::from(doubled)),
+    ];
     let inputs = [Some(left), Some(&w.buffer), bias.map(|(b, _)| b), residual.map(|(b, _)| b)];
-    tiles(gpu, (&TILED, TILE), &constants, &inputs, output, sizes, |first_tile| Params {
+    tiles(gpu, (&TILED, tile(across)), &constants, &inputs, output, sizes, |first_tile| Params {
         first_tile,
         ..params
     })
@@ -161,11 +188,13 @@ pub(crate) fn conv(
         flags: if bias.is_some() { BIAS } else { 0 },
         ..conv::gpu::Params::new(shape)
     };
-    let constants = [("HALF", u32::from(w.half)), activation(act)];
+    let offered = tiled_forms(gpu, &conv::gpu::TILED);
+    let across = across(gpu.form(Site::Conv { shape: *shape, half: w.half }, &offered, None));
+    let constants = [("ACROSS", across), ("HALF", u32::from(w.half)), activation(act)];
     let inputs = [Some(map), Some(&w.buffer), bias.map(|(b, _)| b)];
     let output = gpu.buffer(out_shape.iter().product())?;
     let sizes = [params.m, params.n, params.k].map(|n| n as usize);
-    tiles(gpu, (&conv::gpu::TILED, TILE), &constants, &inputs, &output, sizes, |first_tile| {
+    tiles(gpu, (&conv::gpu::TILED, tile(across)), &constants, &inputs, &output, sizes, |first_tile| {
         conv::gpu::Params { first_tile, ..params }
     })?;
     Ok(Tensor::from_gpu(x.device(), &out_shape, output))

@@ -1,12 +1,10 @@
 //! Ops over rows: norms and softmax, look-ups, means, sine codes.
 
 use super::{Call, Gpu, Line};
+use crate::gpu::Site;
 use crate::{Result, Tensor};
 use sam3i_kernels::gpu::{Kernel, line};
 use sam3i_kernels::{embedding, layer_norm, mean_rows, sine, softmax};
-
-/// Set (to anything) to run the portable form of kernels that have another one for subgroups.
-pub(crate) const PORTABLE_VARIABLE: &str = "SAM3I_GPU_PORTABLE";
 
 /// A kernel with a workgroup a row.
 fn row_by_row(
@@ -58,10 +56,21 @@ pub(crate) fn layer_norm(gpu: &Gpu, x: &Tensor, gamma: &Tensor, beta: &Tensor, e
         unused: [0; 2],
     };
     let params = bytemuck::bytes_of(&params);
-    let subgroups =
-        gpu.fits(&layer_norm::gpu::SUBGROUPS, &[]) && std::env::var_os(PORTABLE_VARIABLE).is_none();
-    let kernel = if subgroups { &layer_norm::gpu::SUBGROUPS } else { &layer_norm::gpu::LAYER_NORM };
+    let site = Site::LayerNorm { rows, channels };
+    let kernel = match gpu.form(site, &layer_norm_forms(gpu), Some("subgroups")) {
+        "subgroups" => &layer_norm::gpu::SUBGROUPS,
+        _ => &layer_norm::gpu::LAYER_NORM,
+    };
     row_by_row(gpu, kernel, params, &[input, gammas, betas], &x, rows)
+}
+
+/// The forms of layer norm.
+pub(crate) fn layer_norm_forms(gpu: &Gpu) -> Vec<&'static str> {
+    let mut forms = vec!["portable"];
+    if gpu.fits(&layer_norm::gpu::SUBGROUPS, &[]) {
+        forms.push("subgroups");
+    }
+    forms
 }
 
 /// Rows of a table.

@@ -1,0 +1,278 @@
+//! Which form of an op runs, where there are several.
+//!
+//! Asked in this order: the user ([`GpuOptions::form`], `SAM3I_GPU_FORMS`), what was measured on this machine
+//! (`tuned.rs`), a table of what was measured elsewhere, the op's own rule, and last the form that every GPU runs. Whoever
+//! names a form that the GPU or the call has not got is passed over.
+
+use super::GpuOptions;
+use super::tuned::{self, Tuned};
+use super::{AdapterFacts, tuned::Entry};
+use crate::{Error, Result};
+use sam3i_kernels::{attention, conv};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+
+/// Names ops and their forms: `product=tiled_128,attention=short`.
+const VARIABLE: &str = "SAM3I_GPU_FORMS";
+
+/// The ops that have several forms, and their forms, the one that every GPU runs first.
+pub const FORMS: [(&str, &[&str]); 4] = [
+    ("product", &["tiled_64", "tiled_128", "matrices_2", "matrices_4"]),
+    ("conv", &["tiled_64", "tiled_128"]),
+    ("attention", &["whole", "short", "shared"]),
+    ("layer_norm", &["portable", "subgroups"]),
+];
+
+/// What was measured, on whose adapters: a part of the adapter's name in lower case, an op, a form. See docs/gpu.md.
+const TABLE: [(&str, &str, &str); 0] = [];
+
+/// Who chose a form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Source {
+    /// The user, by name.
+    User,
+    /// Measurements on this machine.
+    Tuned,
+    /// Measurements on such an adapter.
+    Table,
+    /// The op's rule.
+    Rule,
+    /// Nobody: it runs everywhere.
+    Portable,
+}
+
+/// A call, as far as the choice of its form goes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Site {
+    Product { m: usize, n: usize, k: usize, half: bool },
+    Conv { shape: conv::Shape, half: bool },
+    Attention(attention::Shape),
+    LayerNorm { rows: usize, channels: usize },
+}
+
+impl Site {
+    pub fn op(&self) -> &'static str {
+        match self {
+            Self::Product { .. } => "product",
+            Self::Conv { .. } => "conv",
+            Self::Attention(_) => "attention",
+            Self::LayerNorm { .. } => "layer_norm",
+        }
+    }
+
+    /// How much there is to do, to find the largest of the calls that share a name.
+    fn work(&self) -> u64 {
+        match *self {
+            Self::Product { m, n, k, .. } => (m * n) as u64 * k as u64,
+            Self::Conv { shape, .. } => shape.flops(),
+            Self::Attention(shape) => shape.flops(),
+            Self::LayerNorm { rows, channels } => (rows * channels) as u64,
+        }
+    }
+}
+
+/// Its name in the cache: calls whose sizes round up to the same powers of two are taken for one.
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let up = |n: usize| n.max(1).next_power_of_two();
+        let stored = |half| if half { "f16" } else { "f32" };
+        write!(f, "{}", self.op())?;
+        match *self {
+            Self::Product { m, n, k, half } => write!(f, " {} {} {} {}", stored(half), up(m), up(n), up(k)),
+            Self::Conv { shape, half } => {
+                let (h, w) = shape.out_size();
+                let [m, n, c] = [up(h * w), up(shape.out_channels), up(shape.channels)];
+                write!(f, " {} {m} {n} {c} kernel {}", stored(half), shape.kernel)
+            }
+            Self::Attention(s) => {
+                let problems = up(s.batch * s.heads);
+                write!(f, " {problems} heads of {} {} {}", s.head_dim, up(s.queries), up(s.keys))
+            }
+            Self::LayerNorm { rows, channels } => write!(f, " {} {}", up(rows), up(channels)),
+        }
+    }
+}
+
+/// A call that was made, and the form it ran in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    pub site: Site,
+    pub form: &'static str,
+    pub source: Source,
+}
+
+/// How a device chooses.
+pub(super) struct Forms {
+    user: BTreeMap<String, String>,
+    adapter: String,
+    tuned: RwLock<Tuned>,
+    /// What runs whatever anybody says, while it is being measured.
+    pinned: Mutex<Option<(&'static str, &'static str)>>,
+    seen: Mutex<BTreeMap<String, Seen>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Forms {
+    /// # Errors
+    /// [`Error::Gpu`] for an op or a form that there is not.
+    pub fn new(options: &GpuOptions, facts: &AdapterFacts) -> Result<Self> {
+        let mut user = said(&std::env::var(VARIABLE).unwrap_or_default())?;
+        for (op, form) in &options.forms {
+            user.insert(op.clone(), check(op, form)?);
+        }
+        Ok(Self {
+            user,
+            adapter: facts.name.to_lowercase(),
+            tuned: RwLock::new(tuned::read(&options.tuned, facts)),
+            pinned: Mutex::default(),
+            seen: Mutex::default(),
+        })
+    }
+
+    /// The form a call runs in: one of `offered`, of which the first runs everywhere; `rule` is the op's own choice.
+    pub fn choose(&self, site: Site, offered: &[&'static str], rule: Option<&'static str>) -> &'static str {
+        let op = site.op();
+        if let Some((_, form)) = lock(&self.pinned).filter(|(pinned, _)| *pinned == op) {
+            return form;
+        }
+        let name = site.to_string();
+        let tuned = self.tuned.read().unwrap_or_else(PoisonError::into_inner);
+        let table = TABLE.iter().find(|(adapter, of, _)| *of == op && self.adapter.contains(adapter));
+        let said = [
+            (self.user.get(op).map(String::as_str), Source::User),
+            (tuned.form(&name), Source::Tuned),
+            (table.map(|(.., form)| *form), Source::Table),
+            (rule, Source::Rule),
+        ];
+        let (form, source) = first_of(said, offered);
+        let mut seen = lock(&self.seen);
+        let known = seen.entry(name).or_insert(Seen { site, form, source });
+        let larger = if site.work() > known.site.work() { site } else { known.site };
+        *known = Seen { site: larger, form, source };
+        form
+    }
+
+    /// The calls that were made since the device was started, the largest of each name.
+    pub fn seen(&self) -> BTreeMap<String, Seen> {
+        lock(&self.seen).clone()
+    }
+
+    /// Runs `f` with one form of an op, whatever anybody says.
+    pub fn pinned<R>(&self, op: &'static str, form: &'static str, f: impl FnOnce() -> R) -> R {
+        struct Unpin<'a>(&'a Forms);
+        impl Drop for Unpin<'_> {
+            fn drop(&mut self) {
+                *lock(&self.0.pinned) = None;
+            }
+        }
+        *lock(&self.pinned) = Some((op, form));
+        let _unpin = Unpin(self);
+        f()
+    }
+
+    /// Takes over what was measured.
+    pub fn learn(&self, measured: BTreeMap<String, Entry>) {
+        self.tuned.write().unwrap_or_else(PoisonError::into_inner).extend(measured);
+    }
+
+    /// What was measured, for storing.
+    pub fn tuned(&self) -> Tuned {
+        self.tuned.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The first word that names what is offered.
+fn first_of(said: [(Option<&str>, Source); 4], offered: &[&'static str]) -> (&'static str, Source) {
+    said.into_iter()
+        .find_map(|(form, source)| Some((*offered.iter().find(|offer| Some(**offer) == form)?, source)))
+        .unwrap_or((offered[0], Source::Portable))
+}
+
+/// The forms of an op, if it has several.
+fn forms_of(op: &str) -> Option<&'static [&'static str]> {
+    FORMS.iter().find(|(name, _)| *name == op).map(|(_, forms)| *forms)
+}
+
+/// A form by its op and name.
+fn check(op: &str, form: &str) -> Result<String> {
+    let refused = |reason: String| Error::Gpu { what: format!("choosing {op}={form}"), reason };
+    let forms = forms_of(op).ok_or_else(|| {
+        let ops: Vec<_> = FORMS.iter().map(|(op, _)| *op).collect();
+        refused(format!("the ops that have several forms are {}", ops.join(", ")))
+    })?;
+    if !forms.contains(&form) {
+        return Err(refused(format!("its forms are {}", forms.join(", "))));
+    }
+    Ok(form.to_owned())
+}
+
+/// `product=tiled_128,attention=short`.
+fn said(text: &str) -> Result<BTreeMap<String, String>> {
+    let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+    words
+        .map(|word| {
+            let (op, form) = word.split_once('=').unwrap_or((word, ""));
+            Ok((op.to_owned(), check(op, form)?))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OFFERED: [&str; 3] = ["a", "b", "c"];
+
+    #[test]
+    fn the_user_comes_before_measurements_before_the_table_before_the_rule() {
+        struct Case([Option<&'static str>; 4], &'static str, Source);
+        let cases = [
+            Case([Some("c"), Some("b"), Some("a"), Some("b")], "c", Source::User),
+            Case([None, Some("b"), Some("c"), Some("c")], "b", Source::Tuned),
+            Case([None, None, Some("c"), Some("b")], "c", Source::Table),
+            Case([None, None, None, Some("b")], "b", Source::Rule),
+            Case([None; 4], "a", Source::Portable),
+            // What is not offered here is passed over.
+            Case([Some("x"), Some("x"), Some("x"), Some("b")], "b", Source::Rule),
+            Case([Some("x"), Some("b"), None, None], "b", Source::Tuned),
+            Case([Some("x"); 4], "a", Source::Portable),
+        ];
+        for Case([user, tuned, table, rule], form, source) in cases {
+            let said =
+                [(user, Source::User), (tuned, Source::Tuned), (table, Source::Table), (rule, Source::Rule)];
+            assert_eq!(first_of(said, &OFFERED), (form, source), "{user:?} {tuned:?} {table:?} {rule:?}");
+        }
+    }
+
+    #[test]
+    fn forms_are_named_exactly() {
+        let words = said(" product=tiled_128, attention=short,").expect("both are there");
+        assert_eq!(words.len(), 2);
+        assert_eq!(words["product"], "tiled_128");
+        let error = said("attention=long").expect_err("no such form").to_string();
+        assert!(error.contains("its forms are whole, short, shared"), "{error}");
+        let error = said("softmax").expect_err("it has one form").to_string();
+        assert!(error.contains("product, conv, attention, layer_norm"), "{error}");
+    }
+
+    #[test]
+    fn the_table_names_forms_that_there_are() {
+        for (adapter, op, form) in TABLE {
+            check(op, form).expect("known");
+            assert_eq!(adapter, adapter.to_lowercase());
+        }
+    }
+
+    #[test]
+    fn calls_of_about_one_size_share_a_name() {
+        let product = |m| Site::Product { m, n: 4736, k: 1024, half: true }.to_string();
+        assert_eq!(product(5184), "product f16 8192 8192 1024");
+        assert_eq!(product(5184), product(4097));
+        assert_ne!(product(5184), product(4096));
+    }
+}
