@@ -74,7 +74,7 @@ fn shells_understand_their_completions() {
                 COMP_WORDS=(sam3i segment --neg) COMP_CWORD=2; _sam3i sam3i --neg segment; echo ${COMPREPLY[*]}";
     let offered =
         Command::new("bash").args(["-c", asks]).current_dir(folder.path()).output().expect("bash runs");
-    assert_eq!(String::from_utf8_lossy(&offered.stdout), "segment\n--neg-box\n");
+    assert_eq!(String::from_utf8_lossy(&offered.stdout), "segment\n--neg-box --neg-point\n");
 }
 
 #[test]
