@@ -76,10 +76,23 @@ impl Bench {
     /// If a device cannot be started.
     #[must_use]
     pub fn all() -> Vec<Self> {
+        Self::of_types(&[DType::F32, DType::Bf16])
+    }
+
+    /// Those, and each instruction set in int8, for linear layers: the other ops have no form of their own there.
+    ///
+    /// # Panics
+    /// If a device cannot be started.
+    #[must_use]
+    pub fn all_and_int8() -> Vec<Self> {
+        Self::of_types(&[DType::F32, DType::Bf16, DType::Int8])
+    }
+
+    fn of_types(types: &[DType]) -> Vec<Self> {
         let wanted = |variable: &str, name: String| std::env::var(variable).is_ok_and(|v| v != name);
         let mut benches = Vec::new();
         for isa in Isa::available().into_iter().rev() {
-            for dtype in [DType::F32, DType::Bf16] {
+            for &dtype in types {
                 let left_out = dtype == DType::Bf16 && !Device::has_bf16(isa)
                     || wanted("SAM3I_ISA", isa.to_string())
                     || wanted("SAM3I_BENCH_DTYPE", dtype.to_string());

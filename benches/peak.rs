@@ -2,8 +2,8 @@
 
 use crate::Work;
 use sam3i_engine::{DType, Isa};
-use sam3i_kernels::isa::Avx512Bf16;
-use sam3i_kernels::peak::{bf16_products, copy, multiply_adds};
+use sam3i_kernels::isa::{Avx512Bf16, Avx512Vnni};
+use sam3i_kernels::peak::{bf16_products, copy, int8_products, multiply_adds};
 use std::time::Duration;
 
 /// Values of each of the two buffers that are streamed: far more than the caches hold.
@@ -24,10 +24,10 @@ impl Peak {
     /// Measures it on the threads of `pool`.
     #[must_use]
     pub fn measure(pool: &rayon::ThreadPool, isa: Isa, dtype: DType) -> Self {
-        let proof = Avx512Bf16::detect().filter(|_| dtype == DType::Bf16);
-        let products = || match proof {
-            Some(proof) => bf16_products(proof, ROUNDS),
-            None => multiply_adds(isa, ROUNDS),
+        let products = || match (dtype, Avx512Bf16::detect(), Avx512Vnni::beside(isa)) {
+            (DType::Bf16, Some(proof), _) => bf16_products(proof, ROUNDS),
+            (DType::Int8, _, Some(proof)) => int8_products(proof, ROUNDS),
+            _ => multiply_adds(isa, ROUNDS),
         };
         let flops = best_rate(|| pool.install(products));
         let (from, mut to) = (vec![1f32; STREAM], vec![0f32; STREAM]);

@@ -2,13 +2,13 @@
 
 use crate::checking::{Checked, Plan, check, check_rounded};
 use crate::job::Job;
-use crate::variant::CpuForm::{self, PerSet, PerSetAndBf16, Single};
+use crate::variant::CpuForm::{self, PerSet, PerSetAndBf16, PerSetBf16AndInt8, Single};
 use crate::{
     attention, concat, conv, copy, elementwise, embedding, grid_sample, group_norm, layer_norm, matmul,
     mean_rows, pool, resize, roi_align, rope, sine, softmax, window,
 };
 use proptest::strategy::Strategy;
-use sam3i_engine::Device;
+use sam3i_engine::{DType, Device};
 use sam3i_kernels as kernels;
 use sam3i_kernels::gpu::Kernel;
 
@@ -67,6 +67,14 @@ impl Op {
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Op> {
     OPS.iter().find(|op| op.name == name).or_else(|| OPS.iter().find(|op| op.traced.contains(&name)))
+}
+
+/// Linear layers in int8 are held against the plain loop over the same whole numbers, others against the plain loop in f32.
+fn check_linear(device: &Device, plan: Plan) -> Checked {
+    match device.dtype() {
+        DType::Int8 => check(matmul::any_linear().prop_map(matmul::InInt8), device, plan),
+        _ => check_rounded(matmul::any_linear(), device, plan),
+    }
 }
 
 /// All of them.
@@ -185,10 +193,10 @@ pub const OPS: &[Op] = &[
         name: "linear",
         traced: &["linear"],
         formula: "activation(x wT + bias) + residual",
-        cpu: PerSetAndBf16,
+        cpu: PerSetBf16AndInt8,
         gpu: kernels::matmul::gpu::KERNELS,
         exact: Exact::No,
-        check: |device, plan| check_rounded(matmul::any_linear(), device, plan),
+        check: check_linear,
         published: matmul::published_linear,
     },
     Op {

@@ -23,6 +23,10 @@ const BF16: f32 = 3e-2;
 /// In f16 weights are rounded by up to 2^-12 of themselves, an eighth of that.
 const F16: f32 = 4e-3;
 
+/// In int8 a weight is off by up to 3 % of itself in the root of the mean square (one that is further off is not rounded), a row by
+/// about 1 %, and so is a sum of their products; six deviations, of which the judging allows two for a value of the usual size.
+const INT8: f32 = 1e-1;
+
 /// Judges an op. Values may be off by `tolerance` times the size of their row (the last axis) and of all values together.
 ///
 /// # Errors
@@ -35,6 +39,7 @@ pub fn judge(compared: &Compared) -> sam3i_engine::Result<Judged> {
         _ if exact => 0.0,
         DType::F32 => F32,
         DType::F16 => F16,
+        DType::Int8 if find(compared.op).is_some_and(|op| op.cpu.has_int8()) => INT8,
         _ => BF16,
     };
     let columns = compared.expected.last_dim().max(1);

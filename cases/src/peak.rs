@@ -1,7 +1,7 @@
 //! The machine's own peaks, measured when they are asked for.
 
 use sam3i_engine::{Backend, DType, Device, Isa};
-use sam3i_kernels::isa::Avx512Bf16;
+use sam3i_kernels::isa::{Avx512Bf16, Avx512Vnni};
 use sam3i_kernels::peak;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -48,10 +48,12 @@ impl Peak {
     }
 }
 
-/// The fastest products of a device; returns the flops done.
+/// The fastest products of a device; returns the operations done. In int8 without VNNI there is no instruction to measure: what
+/// is done there is held against f32.
 fn arithmetic(device: &Device, isa: Isa) -> u64 {
-    match Avx512Bf16::detect() {
-        Some(proof) if device.dtype() == DType::Bf16 => peak::bf16_products(proof, ROUNDS),
+    match (device.dtype(), Avx512Bf16::detect(), Avx512Vnni::beside(isa)) {
+        (DType::Bf16, Some(proof), _) => peak::bf16_products(proof, ROUNDS),
+        (DType::Int8, _, Some(proof)) => peak::int8_products(proof, ROUNDS),
         _ => peak::multiply_adds(isa, ROUNDS),
     }
 }

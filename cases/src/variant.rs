@@ -28,9 +28,11 @@ pub fn variants(threads: Option<usize>) -> Result<Vec<Variant>> {
         found.push(Variant { name: format!("cpu-{isa}"), device });
     }
     if Device::has_bf16(Isa::detect()) {
-        let device = Device::cpu(&options.dtype(DType::Bf16))?;
+        let device = Device::cpu(&options.clone().dtype(DType::Bf16))?;
         found.push(Variant { name: "cpu-bf16".to_owned(), device });
     }
+    let device = Device::cpu(&options.dtype(DType::Int8))?;
+    found.push(Variant { name: "cpu-int8".to_owned(), device });
     Ok(found)
 }
 
@@ -72,6 +74,8 @@ pub enum CpuForm {
     PerSet,
     /// That, and with products in bf16.
     PerSetAndBf16,
+    /// That, and with products in int8.
+    PerSetBf16AndInt8,
 }
 
 impl CpuForm {
@@ -80,7 +84,10 @@ impl CpuForm {
     pub fn on(self, device: &Device) -> String {
         match (device.backend(), self) {
             (Some(Backend::Cpu(_)), Self::Single) => "cpu".to_owned(),
-            (Some(Backend::Cpu(isa)), Self::PerSetAndBf16) if device.dtype() == DType::Bf16 => {
+            (Some(Backend::Cpu(isa)), form) if form.has_int8() && device.dtype() == DType::Int8 => {
+                format!("cpu-{isa}, int8 products")
+            }
+            (Some(Backend::Cpu(isa)), form) if form.has_products() && rounds_to_bf16(device, isa) => {
                 format!("cpu-{isa}, bf16 products")
             }
             (Some(Backend::Cpu(isa)), _) => format!("cpu-{isa}"),
@@ -91,7 +98,13 @@ impl CpuForm {
     /// Whether it has products whose operands or weights may be rounded.
     #[must_use]
     pub fn has_products(self) -> bool {
-        self == Self::PerSetAndBf16
+        matches!(self, Self::PerSetAndBf16 | Self::PerSetBf16AndInt8)
+    }
+
+    /// Whether it has products whose operands may be rounded to 8 bits.
+    #[must_use]
+    pub fn has_int8(self) -> bool {
+        self == Self::PerSetBf16AndInt8
     }
 
     /// All its forms on the processor this was compiled for.
@@ -101,6 +114,16 @@ impl CpuForm {
             Self::Single => "cpu",
             Self::PerSet => "cpu: portable, avx2, avx512",
             Self::PerSetAndBf16 => "cpu: portable, avx2, avx512, bf16",
+            Self::PerSetBf16AndInt8 => "cpu: portable, avx2, avx512, bf16, int8",
         }
+    }
+}
+
+/// Whether a CPU device computes products in bf16 that are not in int8.
+fn rounds_to_bf16(device: &Device, isa: Isa) -> bool {
+    match device.dtype() {
+        DType::Bf16 => true,
+        DType::Int8 => Device::has_bf16(isa),
+        _ => false,
     }
 }

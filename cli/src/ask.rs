@@ -1,10 +1,11 @@
 //! A picture and its prompts go to the model; a report comes back.
 
 use crate::batch::Answer;
+use crate::dump::{self, Dump, watched};
 use crate::files::Files;
 use crate::inputs::Input;
-use crate::profile::milliseconds;
-use crate::prompts::Query;
+use crate::profile::{Profile, milliseconds};
+use crate::query::Query;
 use crate::questions::Questions;
 use crate::report::{
     ImageReport, InstanceReport, ModelReport, PromptReport, Report, SCHEMA, TileReport, Timings,
@@ -13,6 +14,7 @@ use crate::stop;
 use anyhow::{Context, Result, ensure};
 use sam3i::tiling::{Tile, merge};
 use sam3i::{ImageView, Model, Picture, ResizeMode, SegmentOptions, Segmentation, Tiling, suppress};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -42,22 +44,26 @@ impl TileArgs {
     /// Checks the options by themselves and against the prompts.
     ///
     /// # Errors
-    /// When a prompt has example boxes: they are in one tile, not in the others.
+    /// When a prompt has examples: they are in one tile, not in the others.
     pub fn check(&self, questions: &Questions) -> Result<()> {
         self.tiling()?;
-        let boxes = questions.all().any(|query| !query.boxes.is_empty());
+        let examples = questions.all().any(|query| !query.examples.is_empty());
         ensure!(
-            self.tile.is_none() || !boxes,
-            "--tile: example boxes would be seen in one tile only; leave the boxes or --tile out"
+            self.tile.is_none() || !examples,
+            "--tile: example boxes and points would be seen in one tile only; leave them or --tile out"
         );
         Ok(())
     }
 
-    /// Checks the options against the formats.
+    /// Checks the options against what is to be written.
     ///
     /// # Errors
-    /// When logits are wanted: they belong to tiles.
-    pub fn check_formats(&self, files: Option<&Files>) -> Result<()> {
+    /// When logits or intermediate tensors are wanted: they belong to tiles.
+    pub fn check_formats(&self, files: Option<&Files>, dump: bool) -> Result<()> {
+        ensure!(
+            self.tile.is_none() || !dump,
+            "--tile: intermediate tensors belong to one tile; leave --dump-tensors or --tile out"
+        );
         let logits = files.is_some_and(Files::want_logits);
         ensure!(
             self.tile.is_none() || !logits,
@@ -83,13 +89,16 @@ pub struct Asker {
     pub tiling: Option<Tiling>,
     /// The largest IoU that two instances of a picture may have.
     pub nms: Option<f64>,
+    /// The directory that intermediate tensors go to, and who else watches.
+    pub dump: Option<(PathBuf, Option<Arc<Profile>>)>,
 }
 
-/// Time spent on looking at pictures.
+/// Time spent on looking at pictures, and the file their tensors go to.
 #[derive(Default)]
 struct Looked {
     preprocess: Duration,
     encode: Duration,
+    tensors: Option<PathBuf>,
 }
 
 impl Asker {
@@ -109,7 +118,8 @@ impl Asker {
         queries: &[&Query],
         [load, reading]: [Duration; 2],
     ) -> Result<Option<Answer>> {
-        let mut looked = Looked::default();
+        let tensors = self.dump.as_ref().map(|(dir, _)| dump::path(dir, &input.name));
+        let mut looked = Looked { tensors, ..Looked::default() };
         let (view, size) = (picture.view(), [picture.width, picture.height]);
         let tiles = self.tiling.map(|tiling| tiling.tiles(size[0], size[1]));
         let answers = match &tiles {
@@ -176,15 +186,18 @@ impl Asker {
         looked: &mut Looked,
     ) -> Result<Option<Vec<Segmentation>>> {
         let model = self.model();
-        let embedding = model.encode_image(view, self.resize)?;
+        let profile = self.dump.as_ref().and_then(|(_, profile)| profile.clone());
+        let dump = looked.tensors.as_ref().map(|path| Dump::begin(path, profile)).transpose()?;
+        let embedding = watched(dump.as_ref(), "image", || model.encode_image(view, self.resize))?;
         looked.preprocess += embedding.preprocess_time();
         looked.encode += embedding.encode_time();
         let mut answers = Vec::with_capacity(queries.len());
-        for query in queries {
+        for (index, query) in queries.iter().enumerate() {
             if stop::asked() {
                 return Ok(None);
             }
-            let answer = model.segment(&embedding, &query.prompt, options)?;
+            let ask = || model.segment(&embedding, &query.prompt, options);
+            let answer = watched(dump.as_ref(), &format!("p{index}"), ask)?;
             ensure!(
                 answer.presence.is_finite(),
                 "the model's answer to {} is not a number: its weights do not work on this picture; check them with \
@@ -193,6 +206,7 @@ impl Asker {
             );
             answers.push(answer);
         }
+        dump.map(|dump| dump.finish()).transpose()?;
         Ok(Some(answers))
     }
 
@@ -240,7 +254,8 @@ fn prompt_report((index, (query, answer)): (usize, (&Query, Segmentation))) -> P
         index,
         text: query.text.clone(),
         level: answer.level.to_string(),
-        boxes: query.boxes.clone(),
+        boxes: query.examples.boxes.clone(),
+        points: query.examples.points.clone(),
         tokens: answer.tokens,
         truncated: answer.truncated,
         presence: answer.presence,

@@ -7,7 +7,7 @@ use crate::files::{Answered, Files, Layout};
 use crate::inputs::{Input, Source, is_everyday};
 use crate::outcome::Outcome;
 use crate::progress::Progress;
-use crate::prompts::Query;
+use crate::query::Query;
 use crate::questions::Questions;
 use crate::report::{PromptReport, Report};
 use crate::stop;

@@ -121,6 +121,8 @@ pub fn run(args: &Args) -> Result<()> {
         None => args.model.open(messages)?,
     };
     let chosen = args.device.start(Some(&checkpoint), messages)?;
+    let levels = if args.level.is_empty() { &Level::ALL[..] } else { &args.level };
+    args.device.check_memory(&chosen, &checkpoint, levels, 1, messages)?;
     let device = chosen.device.clone();
     let report = device.run(|| Bench { args, picture, chosen, messages }.run(checkpoint))?;
     if args.json { print(&(serde_json::to_string(&report)? + "\n")) } else { print(&report.text()?) }

@@ -1,5 +1,6 @@
-//! `--device`, `--dtype` and `--threads`: what computes, and in which type.
+//! `--device`, `--dtype`, `--threads` and `--max-memory`: what computes, in which type, and with how much.
 
+use crate::memory;
 #[cfg(feature = "gpu")]
 use crate::model::is_small;
 use crate::terminal::Messages;
@@ -8,7 +9,7 @@ use clap::ValueEnum;
 #[cfg(feature = "gpu")]
 use sam3i::engine::gpu::{GpuChoice, GpuOptions};
 use sam3i::engine::{DType, ISA_VARIABLE, Isa};
-use sam3i::{Checkpoint, CpuOptions, Device};
+use sam3i::{Checkpoint, CpuOptions, Device, Level};
 use std::str::FromStr;
 
 /// Why there is no GPU device.
@@ -30,6 +31,9 @@ pub struct DeviceArgs {
     /// Threads of the CPU device [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+    /// Most memory for the model, such as 4G or 900M; pictures come on top. A run that needs more is refused before it begins
+    #[arg(long, value_name = "BYTES", value_parser = memory::parse_size)]
+    max_memory: Option<u64>,
 }
 
 /// A value of `--device`.
@@ -128,7 +132,8 @@ impl DeviceArgs {
             let why = format!("no GPU computes in {}", self.dtype.name());
             return Ok((self.cpu()?, Some(why)));
         }
-        let options = GpuOptions::default().choice(GpuChoice::Hardware).dtype(self.dtype.on_gpu()?);
+        let options =
+            self.within(GpuOptions::default().choice(GpuChoice::Hardware).dtype(self.dtype.on_gpu()?));
         match Device::gpu(&options) {
             Ok(device) => Ok((device, Some("it is a GPU in hardware".to_owned()))),
             Err(error) => {
@@ -159,9 +164,38 @@ impl DeviceArgs {
             _ => GpuChoice::Best,
         };
         let named = matches!(choice, GpuChoice::Name(_));
-        let options = GpuOptions::default().choice(choice).dtype(self.dtype.on_gpu()?);
+        let options = self.within(GpuOptions::default().choice(choice).dtype(self.dtype.on_gpu()?));
         Device::gpu(&options)
             .map_err(|error| if named { anyhow::anyhow!("{error}; {DEVICES}") } else { error.into() })
+    }
+
+    /// A GPU is held to the bound while it runs, too.
+    #[cfg(feature = "gpu")]
+    fn within(&self, options: GpuOptions) -> GpuOptions {
+        match self.max_memory {
+            Some(most) => options.budget(most),
+            None => options,
+        }
+    }
+
+    /// Says what a model will take, and refuses more than `--max-memory`; warns of more than the machine has left. `copies`
+    /// is how many of it there will be.
+    ///
+    /// # Errors
+    /// When it takes more than it may.
+    pub fn check_memory(
+        &self,
+        chosen: &Chosen,
+        model: &Checkpoint,
+        levels: &[Level],
+        copies: usize,
+        messages: Messages,
+    ) -> Result<()> {
+        memory::check(
+            &memory::Plan { device: &chosen.device, model, levels, copies },
+            self.max_memory,
+            messages,
+        )
     }
 
     #[cfg(not(feature = "gpu"))]

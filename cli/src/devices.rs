@@ -95,7 +95,7 @@ fn cpu() -> Result<DeviceReport> {
         instruction_set: Some(isa.to_string()),
         memory_bytes: kilobytes(&meminfo, "MemTotal"),
         memory_available_bytes: kilobytes(&meminfo, "MemAvailable"),
-        dtypes: if Device::has_bf16(isa) { vec!["f32", "bf16"] } else { vec!["f32"] },
+        dtypes: if Device::has_bf16(isa) { vec!["f32", "bf16", "int8"] } else { vec!["f32", "int8"] },
         adapter: None,
     })
 }

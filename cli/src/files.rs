@@ -34,6 +34,10 @@ pub struct OutputArgs {
     /// Pass over pictures whose files are there, made by the same prompts; needs json among the formats
     #[arg(long)]
     skip_existing: bool,
+    /// Write the model's intermediate tensors to DIR/NAME.safetensors: image/..., then p0/... and so on for each prompt,
+    /// by the names of docs/parity.md; the published model's take a gigabyte a picture
+    #[arg(long, value_name = "DIR")]
+    pub dump_tensors: Option<PathBuf>,
     /// One JSON object a picture on stdout, and nothing else there
     #[arg(long)]
     pub json: bool,

@@ -134,6 +134,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
         messages.warn(&warning);
     }
     let chosen = args.device.start(Some(&checkpoint), messages)?;
+    args.device.check_memory(&chosen, &checkpoint, &args.categories, 1, messages)?;
     let settings = settings(args, annotations_hash, &checkpoint, &chosen)?;
     let path = Journal::path_for(&args.output);
     let mut journal = Journal::open(&path, &settings)?;

@@ -1,8 +1,9 @@
 //! `--prompts FILE`: questions from a file, for every picture or for one.
 //!
 //! Three forms: lines of text; JSON, a list of entries; JSON Lines, an entry a line. An entry is a sentence, or an object
-//! with `text`, `level`, `boxes`, `neg_boxes` and `image`, none of which must be there.
+//! with `text`, `level`, `boxes`, `neg_boxes`, `points`, `neg_points` and `image`, none of which must be there.
 
+use crate::examples::{Example, Examples};
 use anyhow::{Context, Result, anyhow, ensure};
 use sam3i::Level;
 use serde::{Deserialize, Deserializer};
@@ -15,12 +16,12 @@ const LONGEST: u64 = 1 << 28;
 /// A question of a prompt file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Entry {
-    /// The sentence; none for boxes alone.
+    /// The sentence; none for examples alone.
     pub text: Option<String>,
     /// Its level, if the file says.
     pub level: Option<Level>,
-    /// Its example boxes, left, top, right, bottom, meant or not.
-    pub boxes: Vec<([f32; 4], bool)>,
+    /// Its example boxes and points.
+    pub examples: Examples,
     /// The picture it is for: its file name, or the end of its path. None: all.
     pub image: Option<String>,
 }
@@ -45,7 +46,24 @@ struct Object {
     #[serde(default)]
     neg_boxes: Vec<[f32; 4]>,
     #[serde(default)]
+    points: Vec<[f32; 2]>,
+    #[serde(default)]
+    neg_points: Vec<[f32; 2]>,
+    #[serde(default)]
     image: Option<String>,
+}
+
+impl Object {
+    fn examples(&self) -> Examples {
+        let boxes = [(&self.boxes, true), (&self.neg_boxes, false)];
+        let points = [(&self.points, true), (&self.neg_points, false)];
+        let boxes =
+            boxes.iter().flat_map(|&(boxes, positive)| boxes.iter().map(move |b| Example::Box(*b, positive)));
+        let points = points
+            .iter()
+            .flat_map(|&(points, positive)| points.iter().map(move |p| Example::Point(*p, positive)));
+        boxes.chain(points).collect()
+    }
 }
 
 fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Level>, D::Error> {
@@ -115,10 +133,9 @@ fn entry(value: serde_json::Value) -> Result<Entry> {
     };
     Ok(match spelled {
         Spelled::Text(text) => Entry { text: Some(text), ..Entry::default() },
-        Spelled::Object(Object { text, level, boxes, neg_boxes, image }) => {
-            let boxes = boxes.into_iter().map(|sides| (sides, true));
-            let boxes = boxes.chain(neg_boxes.into_iter().map(|sides| (sides, false))).collect();
-            Entry { text, level, boxes, image }
+        Spelled::Object(object) => {
+            let examples = object.examples();
+            Entry { text: object.text, level: object.level, examples, image: object.image }
         }
     })
 }
@@ -136,11 +153,19 @@ mod tests {
         let boxed = Entry {
             text: None,
             level: Some(Level::Concept),
-            boxes: vec![([1.0, 2.0, 3.0, 4.0], true), ([5.0, 6.0, 7.0, 8.0], false)],
+            examples: Examples::from_iter([
+                Example::Box([1.0, 2.0, 3.0, 4.0], true),
+                Example::Box([5.0, 6.0, 7.0, 8.0], false),
+                Example::Point([9.0, 9.5], true),
+                Example::Point([1.0, 1.5], false),
+            ]),
             image: Some("a/b.png".to_owned()),
         };
         assert_eq!(parse("# mugs\n a mug \n\nthe cup\r\n").expect("lines"), [said("a mug"), said("the cup")]);
-        let object = r#"{"image":"a/b.png","level":"concept","boxes":[[1,2,3,4]],"neg_boxes":[[5,6,7,8]]}"#;
+        let object = r#"{"image":"a/b.png","level":"concept","boxes":[[1,2,3,4]],"neg_boxes":[[5,6,7,8]],
+            "points":[[9,9.5]],"neg_points":[[1,1.5]]}"#
+            .replace('\n', " ");
+        let object = object.trim();
         let expected = [said("a mug"), boxed];
         assert_eq!(parse(&format!("[\"a mug\",\n{object}]")).expect("a list"), expected);
         assert_eq!(parse(&format!("\"a mug\"\n\n{object}\n")).expect("lines of JSON"), expected);
@@ -155,6 +180,7 @@ mod tests {
             ("{\"text\":\"a\"}\n{\"txt\":\"a\"}", "line 2: unknown field `txt`"),
             ("{\"text\":\"a\",\"level\":\"hard\"}", "line 1: \"hard\" is not a level"),
             ("{\"boxes\":[[1,2,3]]}", "line 1: invalid length 3"),
+            ("{\"points\":[[1]]}", "line 1: invalid length 1"),
             ("{\"text\":\"a\"", "line 1"),
         ];
         for (text, words) in cases {

@@ -1,21 +1,19 @@
-//! `-p`, `--prompts`, `--level`, `--box`: what is asked of pictures.
+//! `-p`, `--prompts`, `--level`, `--box`, `--point`: what is asked of pictures.
 //!
 //! `--level` holds for the prompts behind it, so the order of the options matters; clap's derived structs lose it, and
 //! [`PromptArgs`] reads it from the matches.
 
+use crate::examples::{Example, Examples, parse_box, parse_point};
 use crate::prompt_file::{self, Entry};
+use crate::query::Query;
 use crate::questions::Questions;
-use crate::report::{BoxReport, PromptReport};
 use crate::terminal::Messages;
 use anyhow::{Context, Result, bail, ensure};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgMatches, Command, FromArgMatches};
 use sam3i::text::Tokenizer;
-use sam3i::{Config, Level, Prompt};
+use sam3i::{Checkpoint, Config, Level, Prompt};
 use std::path::PathBuf;
-
-/// Most characters of a prompt in messages.
-const LONGEST_TITLE: usize = 80;
 
 /// The options as clap defines them.
 #[derive(Debug, clap::Args)]
@@ -40,6 +38,15 @@ struct Options {
     #[arg(id = "exclude", long = "neg-box", value_name = "X0,Y0,X1,Y1", value_parser = parse_box)]
     #[arg(allow_hyphen_values = true)]
     exclude: Vec<[f32; 4]>,
+    /// A point on something that is meant, in pixels; goes with every prompt, or stands alone; may be repeated. The published
+    /// network takes points, the programs it was published with never give it any: see what they do before you rely on them
+    #[arg(id = "point", long = "point", value_name = "X,Y", value_parser = parse_point)]
+    #[arg(allow_hyphen_values = true)]
+    point: Vec<[f32; 2]>,
+    /// A point on something that is not meant
+    #[arg(id = "neg_point", long = "neg-point", value_name = "X,Y", value_parser = parse_point)]
+    #[arg(allow_hyphen_values = true)]
+    neg_point: Vec<[f32; 2]>,
     /// Refuse a prompt that is longer than the model reads, instead of warning
     #[arg(long)]
     strict_prompt: bool,
@@ -50,33 +57,13 @@ pub fn level_parser() -> impl TypedValueParser<Value = Level> {
     PossibleValuesParser::new(["concept", "simple", "complex"]).try_map(|name| name.parse::<Level>())
 }
 
-/// Four numbers with commas between them, left, top, right, bottom.
-fn parse_box(text: &str) -> Result<[f32; 4], String> {
-    let numbers: Vec<f32> = text.split(',').filter_map(|part| part.trim().parse().ok()).collect();
-    let sides: Option<[f32; 4]> = numbers.try_into().ok().filter(|_| text.split(',').count() == 4);
-    check_sides(sides.unwrap_or([f32::NAN; 4]))
-}
-
-/// The box again, if it is one.
-fn check_sides([x0, y0, x1, y1]: [f32; 4]) -> Result<[f32; 4], String> {
-    if ![x0, y0, x1, y1].iter().all(|side| side.is_finite()) {
-        return Err("a box is four numbers: left,top,right,bottom in pixels, such as 10,20,110,90".to_owned());
-    }
-    if x1 <= x0 || y1 <= y0 {
-        return Err(
-            "the box is empty: its right must be beyond its left, its bottom below its top".to_owned()
-        );
-    }
-    Ok([x0, y0, x1, y1])
-}
-
 /// One of the options, in the order they were given.
 #[derive(Clone, Debug, PartialEq)]
 enum Given {
     Text(String),
     File(PathBuf),
     Level(Level),
-    Box([f32; 4], bool),
+    Example(Example),
 }
 
 /// The options, in order.
@@ -101,8 +88,14 @@ impl FromArgMatches for PromptArgs {
         let mut placed = in_order(matches, "prompt", |text: &String| Given::Text(text.clone()));
         placed.extend(in_order(matches, "prompts", |path: &PathBuf| Given::File(path.clone())));
         placed.extend(in_order(matches, "level", |&level| Given::Level(level)));
-        placed.extend(in_order(matches, "include", |&sides| Given::Box(sides, true)));
-        placed.extend(in_order(matches, "exclude", |&sides| Given::Box(sides, false)));
+        for (id, positive) in [("include", true), ("exclude", false)] {
+            let given = |&sides: &[f32; 4]| Given::Example(Example::Box(sides, positive));
+            placed.extend(in_order(matches, id, given));
+        }
+        for (id, positive) in [("point", true), ("neg_point", false)] {
+            let given = |&point: &[f32; 2]| Given::Example(Example::Point(point, positive));
+            placed.extend(in_order(matches, id, given));
+        }
         placed.sort_by_key(|(place, _)| *place);
         let given = placed.into_iter().map(|(_, given)| given).collect();
         Ok(Self { given, strict: matches.get_flag("strict_prompt") })
@@ -124,96 +117,22 @@ fn in_order<T: Clone + Send + Sync + 'static>(
     matches.indices_of(id).into_iter().flatten().zip(values).collect()
 }
 
-/// What is asked of a picture.
-#[derive(Clone, Debug)]
-pub struct Query {
-    /// The sentence; `None` for boxes alone.
-    pub text: Option<String>,
-    /// Its level.
-    pub level: Level,
-    /// The example boxes.
-    pub boxes: Vec<BoxReport>,
-    /// All of it, as the model takes it.
-    pub prompt: Prompt,
-}
-
-impl Query {
-    /// A sentence, example boxes, or both.
-    pub fn new(text: Option<String>, level: Level, boxes: &[BoxReport]) -> Self {
-        let start = text.clone().map_or_else(Prompt::examples, Prompt::text).level(level);
-        let prompt = boxes.iter().fold(start, |prompt, example| match example.positive {
-            true => prompt.include_box(example.r#box),
-            false => prompt.exclude_box(example.r#box),
-        });
-        Self { text, level, boxes: boxes.to_vec(), prompt }
-    }
-
-    /// What a person calls it: the sentence in quotes, or the boxes.
-    pub fn title(&self) -> String {
-        title(self.text.as_deref(), self.boxes.len())
-    }
-
-    /// What its finds are called.
-    pub fn label(&self) -> &str {
-        label(self.text.as_deref())
-    }
-
-    /// Whether a report's prompt asked this.
-    pub fn is_of(&self, prompt: &PromptReport) -> bool {
-        (&self.text, self.level.to_string(), &self.boxes)
-            == (&prompt.text, prompt.level.clone(), &prompt.boxes)
-    }
-}
-
-impl PromptReport {
-    /// As [`Query::title`].
-    pub fn title(&self) -> String {
-        title(self.text.as_deref(), self.boxes.len())
-    }
-}
-
-fn title(text: Option<&str>, boxes: usize) -> String {
-    match (text, boxes) {
-        (Some(text), _) => format!("\"{}\"", shortened(text)),
-        (None, 1) => "1 example box".to_owned(),
-        (None, count) => format!("{count} example boxes"),
-    }
-}
-
-/// What the things are called that a text, or boxes alone, found.
-pub fn label(text: Option<&str>) -> &str {
-    text.map_or("like the example", str::trim)
-}
-
-/// The question of a prompt file's entry. Where it says nothing, the command line's level and boxes hold.
-fn from_file(entry: &Entry, level: Level, boxes: &[BoxReport]) -> Result<Query> {
-    let own = entry.boxes.iter().map(|&(sides, positive)| BoxReport { r#box: sides, positive });
-    let own: Vec<BoxReport> = own.collect();
-    let boxes = if own.is_empty() { boxes } else { &own };
+/// The question of a prompt file's entry. Where it says nothing, the command line's level and examples hold.
+fn from_file(entry: &Entry, level: Level, examples: &Examples) -> Result<Query> {
+    let examples = if entry.examples.is_empty() { examples } else { &entry.examples };
     let query = match &entry.text {
-        Some(text) => Query::new(Some(text.clone()), entry.level.unwrap_or(level), boxes),
-        None => Query::new(None, Level::Concept, boxes),
+        Some(text) => Query::new(Some(text.clone()), entry.level.unwrap_or(level), examples),
+        None => Query::new(None, Level::Concept, examples),
     };
     let words = match &entry.text {
         Some(text) => Prompt::text(text),
         None => query.prompt.clone(),
     };
-    for example in boxes {
-        check_sides(example.r#box).map_err(anyhow::Error::msg).with_context(|| query.title())?;
-    }
-    if entry.text.is_some() || boxes.is_empty() {
+    examples.check().map_err(anyhow::Error::msg).with_context(|| query.title())?;
+    if entry.text.is_some() || examples.is_empty() {
         words.check(1, 1).with_context(|| query.title())?;
     }
     Ok(query)
-}
-
-/// A sentence on one line, its end cut off when it is very long.
-fn shortened(text: &str) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(LONGEST_TITLE) {
-        Some((end, _)) => format!("{}…", line[..end].trim_end()),
-        None => line,
-    }
 }
 
 impl PromptArgs {
@@ -222,29 +141,29 @@ impl PromptArgs {
     /// # Errors
     /// When nothing is asked, a prompt is empty, a prompt file cannot be used, or a level belongs to no prompt.
     pub fn questions(&self) -> Result<Questions> {
-        let boxes: Vec<BoxReport> = self.boxes().collect();
+        let examples: Examples = self.examples().collect();
         let mut level = self.level_for_all()?;
         let mut questions = Questions::default();
         for given in &self.given {
             match given {
                 Given::Level(now) => level = *now,
-                Given::Box(..) => {}
+                Given::Example(_) => {}
                 Given::Text(text) => {
-                    let query = Query::new(Some(text.clone()), level, &boxes);
+                    let query = Query::new(Some(text.clone()), level, &examples);
                     // No picture is known yet, and none matters to words alone.
                     Prompt::text(text).check(1, 1).with_context(|| format!("-p {text:?}"))?;
                     questions.add(None, query);
                 }
                 Given::File(path) => {
                     for entry in prompt_file::read(path)? {
-                        let query = from_file(&entry, level, &boxes);
+                        let query = from_file(&entry, level, &examples);
                         let query = query.with_context(|| path.display().to_string())?;
                         questions.add(entry.image.as_deref(), query);
                     }
                 }
             }
         }
-        if questions.is_empty() && boxes.is_empty() {
+        if questions.is_empty() && examples.is_empty() {
             bail!("nothing to look for: say it with -p \"...\", or show an example with --box X0,Y0,X1,Y1");
         }
         if questions.is_empty() {
@@ -252,16 +171,16 @@ impl PromptArgs {
                 self.given.iter().any(|given| matches!(given, Given::Level(l) if *l != Level::Concept));
             ensure!(
                 !levels,
-                "example boxes without a prompt run at the level concept: leave --level out, or add -p"
+                "examples without a prompt run at the level concept: leave --level out, or add -p"
             );
-            questions.add(None, Query::new(None, Level::Concept, &boxes));
+            questions.add(None, Query::new(None, Level::Concept, &examples));
         }
         Ok(questions)
     }
 
-    fn boxes(&self) -> impl Iterator<Item = BoxReport> {
+    fn examples(&self) -> impl Iterator<Item = Example> {
         self.given.iter().filter_map(|given| match given {
-            Given::Box(sides, positive) => Some(BoxReport { r#box: *sides, positive: *positive }),
+            Given::Example(example) => Some(*example),
             _ => None,
         })
     }
@@ -272,7 +191,7 @@ impl PromptArgs {
         let texts =
             self.given.iter().filter(|given| matches!(given, Given::Text(_) | Given::File(_))).count();
         let levels = self.given.iter().filter(|given| matches!(given, Given::Level(_))).count();
-        let last = self.given.iter().rfind(|given| !matches!(given, Given::Box(..)));
+        let last = self.given.iter().rfind(|given| !matches!(given, Given::Example(_)));
         match last {
             Some(Given::Level(level)) if (texts, levels) == (1, 1) => Ok(*level),
             Some(Given::Level(level)) if texts > 0 => {
@@ -314,6 +233,24 @@ impl PromptArgs {
     }
 }
 
+/// Warns of points, which no published program gives the model.
+///
+/// # Errors
+/// When the checkpoint cannot take points.
+pub fn check_points(questions: &Questions, checkpoint: &Checkpoint, messages: Messages) -> Result<()> {
+    if questions.all().all(|query| query.examples.points.is_empty()) {
+        return Ok(());
+    }
+    if !checkpoint.point_prompts() {
+        return Err(sam3i::Error::NoPointPrompts).context("--point");
+    }
+    messages.warn(
+        "points: the published network has weights for them, but the programs it came with never use them; look at \
+         what they do, or show an example with --box",
+    );
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -329,7 +266,10 @@ mod tests {
     fn options_are_found_by_these_names() {
         let command = <PromptArgs as clap::Args>::augment_args(Command::new("test"));
         let ids: Vec<_> = command.get_arguments().map(|option| option.get_id().to_string()).collect();
-        assert_eq!(ids, ["prompt", "prompts", "level", "include", "exclude", "strict_prompt"]);
+        assert_eq!(
+            ids,
+            ["prompt", "prompts", "level", "include", "exclude", "point", "neg_point", "strict_prompt"]
+        );
     }
 
     #[test]
@@ -352,6 +292,7 @@ mod tests {
             assert_eq!(queries(line).expect(line), expected, "{line}");
         }
         assert_eq!(queries("--box 1,2,3,4").expect("boxes"), [(None, Concept)]);
+        assert_eq!(queries("--point 1,2 --neg-point -3,4").expect("points"), [(None, Concept)]);
         assert_eq!(queries("--neg-box -9,2,3,4 --level concept").expect("boxes"), [(None, Concept)]);
     }
 
@@ -365,10 +306,8 @@ mod tests {
             ("--level simple --box 1,2,3,4", "at the level concept"),
             ("-p \u{200b}", "is empty"),
             ("--box 1,2,3", "four numbers"),
-            ("--box 1,2,3,4,5", "four numbers"),
-            ("--box 1,2,3,x", "four numbers"),
-            ("--box 1,2,3,inf", "four numbers"),
-            ("--box 3,2,1,4", "empty"),
+            ("--point 1,2,3", "two numbers"),
+            ("--level simple --point 1,2", "at the level concept"),
             ("--level hard -p a", "hard"),
         ];
         for (line, words) in cases {
@@ -378,22 +317,17 @@ mod tests {
     }
 
     #[test]
-    fn titles_are_one_line() {
-        assert_eq!(shortened(" the mug\n left "), "the mug left");
-        assert_eq!(shortened(&"é".repeat(99)), "é".repeat(80) + "…");
-    }
-
-    #[test]
-    fn boxes_go_with_every_prompt_in_the_order_given() {
+    fn examples_go_with_every_prompt_in_the_order_given() {
         let given = vec![
-            Given::Box([1.0, 2.0, 3.0, 4.0], false),
+            Given::Example(Example::Box([1.0, 2.0, 3.0, 4.0], false)),
             Given::Text("a".to_owned()),
-            Given::Box([5.0, 6.0, 7.0, 8.0], true),
+            Given::Example(Example::Point([9.0, 9.0], true)),
+            Given::Example(Example::Box([5.0, 6.0, 7.0, 8.0], true)),
         ];
         let questions = PromptArgs { given, strict: false }.questions().expect("one prompt");
         let queries: Vec<&Query> = questions.all().collect();
         let prompt = Prompt::text("a").exclude_box([1.0, 2.0, 3.0, 4.0]).include_box([5.0, 6.0, 7.0, 8.0]);
-        assert_eq!(queries[0].prompt, prompt);
-        assert_eq!(queries[0].boxes.len(), 2);
+        assert_eq!(queries[0].prompt, prompt.point([9.0, 9.0], true));
+        assert_eq!(queries[0].examples.boxes.len(), 2);
     }
 }

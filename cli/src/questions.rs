@@ -1,6 +1,6 @@
 //! What is asked of which picture.
 
-use crate::prompts::Query;
+use crate::query::Query;
 use std::collections::HashSet;
 use std::collections::hash_map::{Entry, HashMap};
 use std::path::{Component, Path};
@@ -82,6 +82,7 @@ fn endings(path: &Path) -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::examples::Examples;
     use sam3i::Level;
 
     #[test]
@@ -94,7 +95,7 @@ mod tests {
             (Some("./b.png"), "one"),
             (Some("c.png"), "four"),
         ] {
-            questions.add(image, Query::new(Some(text.to_owned()), Level::Simple, &[]));
+            questions.add(image, Query::new(Some(text.to_owned()), Level::Simple, &Examples::default()));
         }
         let asked = |picture: &str| -> Vec<String> {
             questions.of(Path::new(picture)).into_iter().map(|query| query.label().to_owned()).collect()

@@ -95,6 +95,9 @@ pub struct PromptReport {
     pub level: String,
     /// Its example boxes.
     pub boxes: Vec<BoxReport>,
+    /// Its example points; left out where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub points: Vec<PointReport>,
     /// Tokens of the whole text, start and end included.
     pub tokens: usize,
     /// Whether the model saw only the text's beginning.
@@ -111,6 +114,15 @@ pub struct BoxReport {
     /// x0, y0, x1, y1 in pixels.
     pub r#box: [f32; 4],
     /// Whether it shows what is meant, or what is not.
+    pub positive: bool,
+}
+
+/// An example point.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PointReport {
+    /// x, y in pixels.
+    pub point: [f32; 2],
+    /// Whether it lies on what is meant, or on what is not.
     pub positive: bool,
 }
 
@@ -147,6 +159,7 @@ mod tests {
             text: Some("the mug".to_owned()),
             level: "simple".to_owned(),
             boxes: vec![],
+            points: vec![],
             tokens: 4,
             truncated: false,
             presence: 0.98,

@@ -12,7 +12,7 @@ use crate::model::{ModelArgs, missing_adapters};
 use crate::outcome::Outcome;
 use crate::profile::{Profile, tables};
 use crate::progress::Progress;
-use crate::prompts::PromptArgs;
+use crate::prompts::{PromptArgs, check_points};
 use crate::questions::Questions;
 use crate::stop;
 use crate::terminal::{self, Messages};
@@ -110,9 +110,13 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let listed = args.inputs.list(args.output.dir().as_deref())?;
     tell_unknown(&questions, &listed, messages);
     let files = args.output.files(&listed.inputs, &questions)?;
-    args.tile.check_formats(files.as_ref())?;
+    args.tile.check_formats(files.as_ref(), args.output.dump_tensors.is_some())?;
     let checkpoint = open(args, &questions, messages)?;
     let chosen = args.device.start(Some(&checkpoint), messages)?;
+    let levels: Vec<Level> = questions.all().map(|query| query.level).collect();
+    let all = (!listed.has_stream()).then_some(listed.inputs.len());
+    let copies = workers::count(&checkpoint, &chosen.device, all);
+    args.device.check_memory(&chosen, &checkpoint, &levels, copies, messages)?;
     stop::watch()?;
     let questions = Arc::new(questions);
     Batch { args, messages, questions, chosen, profile: Arc::default() }.run(listed, files, checkpoint)
@@ -120,7 +124,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
 
 /// Warns of questions about pictures that are not there.
 fn tell_unknown(questions: &Questions, listed: &Listed, messages: Messages) {
-    if listed.inputs.iter().any(crate::inputs::Input::is_stdin) {
+    if listed.has_stream() {
         return; // what its pictures are called shows as they come
     }
     let unknown = questions.unknown(listed.inputs.iter().map(|input| input.path.as_path()));
@@ -135,6 +139,7 @@ fn tell_unknown(questions: &Questions, listed: &Listed, messages: Messages) {
 fn open(args: &Args, questions: &Questions, messages: Messages) -> Result<Checkpoint> {
     let checkpoint = args.model.open(messages)?;
     args.prompts.check_lengths(questions.all(), checkpoint.config(), messages)?;
+    check_points(questions, &checkpoint, messages)?;
     for line in checkpoint.describe() {
         messages.detail(&line);
     }
@@ -159,8 +164,7 @@ impl Batch<'_> {
         let output = &self.args.output;
         let mut tally = Tally { found: 0, failed: !listed.problems.is_empty() };
         listed.problems.iter().for_each(|problem| terminal::error(problem));
-        let stream = listed.inputs.iter().any(crate::inputs::Input::is_stdin);
-        let all = (!stream).then_some(listed.inputs.len());
+        let all = (!listed.has_stream()).then_some(listed.inputs.len());
         let skip = files.as_ref().and_then(Files::skipping);
         let logits = files.as_ref().is_some_and(Files::want_logits);
         let pictures = batch::read(listed.inputs, &self.args.inputs.decode_options(), skip, &self.questions);
@@ -205,6 +209,7 @@ impl Batch<'_> {
             nms: self.args.keep.nms.map(f64::from),
             messages: self.messages,
             profile: watched.then(|| self.profile.clone()),
+            dump: self.args.output.dump_tensors.clone(),
         })
     }
 }

@@ -177,6 +177,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     prompt.check(picture.width, picture.height)?;
     let checkpoint = args.model.open(messages)?;
     let chosen = args.device.start(Some(&checkpoint), messages)?;
+    args.device.check_memory(&chosen, &checkpoint, &[args.level], 1, messages)?;
     let second = match args.against {
         Against::Reference => Device::reference(),
         Against::Cpu => Device::cpu(&CpuOptions::default())?,

@@ -11,6 +11,7 @@ use anyhow::Result;
 use sam3i::engine::{Backend, trace};
 use sam3i::{Checkpoint, CpuOptions, Device, Model, ResizeMode, SegmentOptions, Tiling};
 use std::panic::resume_unwind;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,6 +31,8 @@ pub struct Work<'a> {
     pub messages: Messages,
     /// Sees every op, if anybody will read it.
     pub profile: Option<Arc<Profile>>,
+    /// The directory that intermediate tensors go to.
+    pub dump: Option<PathBuf>,
 }
 
 /// Where workers take pictures from.
@@ -150,6 +153,7 @@ impl Work<'_> {
             options: self.options.clone(),
             tiling: self.tiling,
             nms: self.nms,
+            dump: self.dump.clone().map(|dir| (dir, self.profile.clone())),
         })
     }
 

@@ -312,7 +312,7 @@ impl Device {
         }
     }
 
-    /// The tensor memory in use on this device.
+    /// The tensor memory in use on this device; on the shape-only device, what its tensors would take.
     #[must_use]
     pub fn memory(&self) -> MemoryUse {
         #[cfg(feature = "gpu")]

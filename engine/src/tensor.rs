@@ -22,7 +22,11 @@ pub struct Tensor {
 enum Storage {
     F32(HostBuffer),
     Half(DType, Counted<Vec<u16>>),
-    Shapes(DType),
+    /// No values; what they would take is counted.
+    Shapes {
+        dtype: DType,
+        _counted: Counted<()>,
+    },
     #[cfg(feature = "gpu")]
     Gpu(OnGpu),
 }
@@ -123,7 +127,9 @@ impl Tensor {
     }
 
     fn shape_only(device: &Device, shape: &[usize], dtype: DType) -> Self {
-        Self::with_storage(Storage::Shapes(dtype), device, shape)
+        let bytes = shape.iter().product::<usize>() * dtype.size();
+        let counted = Counted::new((), bytes, device.pool());
+        Self::with_storage(Storage::Shapes { dtype, _counted: counted }, device, shape)
     }
 
     /// A new `f32` tensor whose values `fill` writes, on this device's threads. `fill` must write all of them.
@@ -204,7 +210,7 @@ impl Tensor {
             Storage::F32(_) => DType::F32,
             #[cfg(feature = "gpu")]
             Storage::Gpu(_) => DType::F32,
-            Storage::Half(dtype, _) | Storage::Shapes(dtype) => *dtype,
+            Storage::Half(dtype, _) | Storage::Shapes { dtype, .. } => *dtype,
         }
     }
 
@@ -327,7 +333,7 @@ impl Tensor {
         match &*self.storage {
             Storage::F32(buffer) => Ok(&buffer.values[self.offset.min(buffer.values.len())..]),
             Storage::Half(dtype, _) => Err(Error::DType { op: "host", dtype: *dtype }),
-            Storage::Shapes(_) => Err(Error::NoValues { op: "host" }),
+            Storage::Shapes { .. } => Err(Error::NoValues { op: "host" }),
             #[cfg(feature = "gpu")]
             Storage::Gpu(OnGpu { host: Some(values), .. }) => Ok(&values[self.offset.min(values.len())..]),
             #[cfg(feature = "gpu")]

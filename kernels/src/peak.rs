@@ -3,7 +3,7 @@
 //! Multiply-adds on registers only, in enough independent chains to hide their latency, and a copy of more memory than
 //! any cache holds. Each runs on every thread of the current rayon pool.
 
-use crate::isa::{Arithmetic, Avx512Bf16, Isa, Plain};
+use crate::isa::{Arithmetic, Avx512Bf16, Avx512Vnni, Isa, Plain};
 use crate::parallel::for_rows;
 
 /// Independent chains; 4 cycles of latency times 2 units need 8.
@@ -103,6 +103,39 @@ unsafe fn avx512_bf16(rounds: usize) -> f32 {
     sums.into_iter().map(|sum| _mm512_reduce_add_ps(sum)).sum()
 }
 
+/// Products of bytes on every thread; returns the operations done, two a product.
+#[must_use]
+pub fn int8_products(proof: Avx512Vnni, rounds: usize) -> u64 {
+    let _ = proof;
+    // SAFETY: `proof` proves the features.
+    #[cfg(target_arch = "x86_64")]
+    let sums = rayon::broadcast(|_| unsafe { avx512_vnni(rounds) });
+    #[cfg(not(target_arch = "x86_64"))]
+    let sums: Vec<i32> = unreachable!("{proof:?} exists on x86-64 only");
+    assert!(sums.iter().all(|&sum| sum != i32::MAX), "the compiler may not leave them out");
+    (sums.len() * rounds * CHAINS * 64 * 2) as u64
+}
+
+/// # Safety
+/// AVX-512 F and VNNI must be present.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vnni")]
+unsafe fn avx512_vnni(rounds: usize) -> i32 {
+    use std::arch::x86_64::{
+        _mm512_add_epi32, _mm512_dpbusd_epi32, _mm512_reduce_add_epi32, _mm512_set1_epi8,
+        _mm512_setzero_si512,
+    };
+    let (a, b) = (_mm512_set1_epi8(std::hint::black_box(1)), _mm512_set1_epi8(std::hint::black_box(-1)));
+    let mut sums = [_mm512_setzero_si512(); CHAINS];
+    for _ in 0..rounds {
+        for sum in &mut sums {
+            *sum = _mm512_dpbusd_epi32(*sum, a, b);
+        }
+    }
+    let sum = sums.into_iter().reduce(|x, y| _mm512_add_epi32(x, y));
+    sum.map_or(0, |sum| _mm512_reduce_add_epi32(sum))
+}
+
 /// Copies `x`, a multiple of 1024 values, to `out` on all threads; returns the bytes read and written.
 pub fn copy(x: &[f32], out: &mut [f32]) -> u64 {
     const ROW: usize = 1024;
@@ -123,6 +156,9 @@ mod tests {
         }
         if let Some(proof) = Avx512Bf16::detect() {
             assert_eq!(bf16_products(proof, 10), threads * 10 * 8 * 16 * 4);
+        }
+        for proof in Isa::available().into_iter().filter_map(Avx512Vnni::beside) {
+            assert_eq!(int8_products(proof, 10), threads * 10 * 8 * 64 * 2);
         }
         let (x, mut out) = (vec![1.5; 4096], vec![0.0; 4096]);
         assert_eq!(copy(&x, &mut out), 2 * 4 * 4096);

@@ -25,25 +25,31 @@
 //!
 //! | to | see |
 //! |---|---|
-//! | bring pictures of your own | [`ImageView`]: borrowed RGB rows with a stride |
+//! | bring pictures of your own | [`ImageView`]: borrowed RGB rows with a stride; `TryFrom` an `RgbImage` or an `ndarray` view |
+//! | know what it takes | [`Checkpoint::memory_estimate`], [`Device::memory`] |
 //! | show progress, or stop | [`Model::encode_image_watched`], [`Model::segment_watched`] |
 //! | hand masks on | [`mask::Rle`] (COCO), [`Mask::to_polygons`], [`Mask::bounds`] |
 //! | measure | [`metrics`]: gIoU, cIoU, P@0.5, AP |
 //! | look inside | [`engine::trace`]: ops, stages, intermediate tensors |
 //!
-//! Features: `decode` (png, jpeg and webp files), `embedded-nano` (a miniature model, `Checkpoint::nano`), both on by default,
-//! and `gpu`. Without them the library brings 41 other crates, none of which compiles C.
+//! Features: `decode` (png, jpeg, webp and bmp files), `embedded-nano` (a miniature model, `Checkpoint::nano`), both on by
+//! default; `tiff`, `gpu`, and `image` and `ndarray`, for pictures and masks in the types of those crates. Without them the
+//! library brings 41 other crates, none of which compiles C.
 
 pub mod checkpoint;
 pub mod config;
 mod error;
 mod grounding;
+#[cfg(any(feature = "image", feature = "ndarray"))]
+mod interop;
 pub mod level;
 pub mod mask;
+mod memory;
 pub mod metrics;
 mod model;
 mod neck;
 mod nn;
+mod parts;
 pub mod picture;
 pub mod prompt;
 pub mod segmentation;
@@ -61,7 +67,9 @@ pub use config::Config;
 pub use error::{Error, Result};
 pub use level::Level;
 pub use mask::Mask;
-pub use model::{ImageEmbedding, Model, required_tensors};
+pub use memory::MemoryEstimate;
+pub use model::{ImageEmbedding, Model};
+pub use parts::required_tensors;
 pub use picture::{ImageView, Picture, ResizeMode};
 pub use prompt::Prompt;
 pub use sam3i_engine as engine;

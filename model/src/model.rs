@@ -1,6 +1,7 @@
 //! The whole model: a picture is encoded once, then asked any number of prompts.
 
-use crate::checkpoint::{Adapters, Checkpoint};
+use crate::Result;
+use crate::checkpoint::Checkpoint;
 use crate::config::Config;
 use crate::grounding::decoder::{Decoder, Memory};
 use crate::grounding::fusion::FusionEncoder;
@@ -10,6 +11,7 @@ use crate::grounding::scoring::Scoring;
 use crate::grounding::{Grounded, Once, PromptTokens};
 use crate::level::Level;
 use crate::neck::{Neck, Pyramid};
+use crate::parts::{Parts, required_tensors, text_weights};
 use crate::picture::{ImageView, ResizeMode, normalise, resize};
 use crate::prompt::Prompt;
 use crate::segmentation::{SegmentOptions, Segmentation, Timings, instances};
@@ -17,11 +19,10 @@ use crate::text::encoder::{TextAdapters, TextEncoder};
 use crate::text::{Tokenizer, Tokens};
 use crate::vit::Trunk;
 use crate::watch::{Stage, Step, Steps, unwatched};
-use crate::weights::{Recorder, Source, Weights};
-use crate::{Error, Result};
+use crate::weights::{Source, Weights};
 use sam3i_engine::ops::matmul::MatrixValues;
 use sam3i_engine::{Device, Tensor, ops, trace};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -136,79 +137,11 @@ impl Source for FromCheckpoint {
     }
 }
 
-/// Where the text encoder's weights are.
-fn text_weights(w: &Weights) -> Weights {
-    w.at("backbone.language_backbone")
-}
-
-/// The names and shapes of all tensors a model of these sizes reads.
-///
-/// # Errors
-/// [`Error::Config`] if the sizes do not fit together.
-pub fn required_tensors(
-    config: &Config,
-    adapters: Adapters,
-    point_prompts: bool,
-) -> Result<Vec<(String, Vec<usize>)>> {
-    let mut tensors = record(config, adapters, point_prompts)?.tensors();
-    tensors.sort();
-    tensors.dedup(); // a weight that is looked at before it is loaded is asked for twice
-    Ok(tensors)
-}
-
-/// The names of the matrices whose products may be computed in int8.
-pub(crate) fn roundable_matrices(
-    config: &Config,
-    adapters: Adapters,
-    point_prompts: bool,
-) -> Result<BTreeSet<String>> {
-    Ok(record(config, adapters, point_prompts)?.roundable().into_iter().collect())
-}
-
-/// Walks the graph's `load` functions without weights.
-fn record(config: &Config, adapters: Adapters, point_prompts: bool) -> Result<Arc<Recorder>> {
-    config.check().map_err(|problem| Error::Config { origin: config.name.clone(), problem })?;
-    let recorder = Arc::new(Recorder::default());
-    let w = Weights::new(recorder.clone(), &Device::shapes_only());
-    Parts::load(&w, config, adapters, point_prompts)?;
-    TextEncoder::load(&text_weights(&w), config)?;
-    for level in Level::ALL.into_iter().filter(|_| adapters.text) {
-        TextAdapters::load(&text_weights(&w), config, level)?;
-    }
-    Ok(recorder)
-}
-
 /// A prompt, taken apart.
 struct Question<'a> {
     tokens: &'a Tokens,
     geometry: &'a Geometry,
     level: Level,
-}
-
-/// What is loaded at once.
-struct Parts {
-    trunk: Trunk,
-    neck: Neck,
-    geometry: GeometryEncoder,
-    fusion: FusionEncoder,
-    decoder: Decoder,
-    scoring: Scoring,
-    head: SegmentationHead,
-}
-
-impl Parts {
-    fn load(w: &Weights, config: &Config, adapters: Adapters, point_prompts: bool) -> Result<Self> {
-        Ok(Self {
-            trunk: Trunk::load(&w.at("backbone.vision_backbone.trunk"), config)?,
-            neck: Neck::load(&w.at("backbone.vision_backbone.convs"), config)?,
-            geometry: GeometryEncoder::load(&w.in_f32().at("geometry_encoder"), config, point_prompts)?,
-            fusion: FusionEncoder::load(&w.at("transformer.encoder"), config, adapters.fusion)?,
-            // A few hundred tokens: next to no work, and what they round shows in the answer.
-            decoder: Decoder::load(&w.in_f32().at("transformer.decoder"), config, adapters.decoder)?,
-            scoring: Scoring::load(&w.in_f32().at("dot_prod_scoring"), config)?,
-            head: SegmentationHead::load(&w.at("segmentation_head"), config, adapters.mask_predictors)?,
-        })
-    }
 }
 
 impl Model {

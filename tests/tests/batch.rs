@@ -109,7 +109,7 @@ fn what_stands_for_nothing_is_told_and_the_rest_is_done() {
     for words in [
         "sam3i: no*.png: no file matches",
         "sam3i: empty: no pictures in this directory",
-        "sam3i: photos/notes.txt: not a png, jpeg or webp picture: the file is text",
+        "sam3i: photos/notes.txt: not a png, jpeg, webp, bmp or tiff picture: the file is text",
         "sam3i: photos/**x: not a pattern",
     ] {
         assert!(run.stderr.contains(words), "{words}: {}", run.stderr);

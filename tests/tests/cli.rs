@@ -179,7 +179,11 @@ fn a_bad_file_does_not_stop_the_others() {
     assert_eq!(run.code, 2);
     let named: Vec<_> = run.stdout.lines().map(|line| json(line)["image"]["file"].clone()).collect();
     assert_eq!(named, ["m0.png", "m1.png"]);
-    assert!(run.stderr.contains("sam3i: bad.png: not a png, jpeg or webp picture"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("sam3i: bad.png: not a png, jpeg, webp, bmp or tiff picture"),
+        "{}",
+        run.stderr
+    );
     let out = files(&folder.path().join("out"));
     assert!(out.contains(&"m1.overlay.png".to_owned()) && !out.iter().any(|name| name.starts_with("bad")));
 }
@@ -242,7 +246,7 @@ const BAD_INPUT: &[Bad] = &[
     Bad(&["@no.txt", "-p", "x"], "the list of pictures cannot be read"),
     Bad(&["m0.png", "--prompts", "no.txt"], "no.txt: No such file"),
     Bad(&["m0.png", "-p", "x", "--tolerance=-1"], "a number of pixels from 0"),
-    Bad(&["text.png", "-p", "x"], "not a png, jpeg or webp picture"),
+    Bad(&["text.png", "-p", "x"], "not a png, jpeg, webp, bmp or tiff picture"),
     Bad(&["cut.png", "-p", "x"], "damaged or cut off"),
     Bad(&["empty.png", "-p", "x"], "empty"),
     Bad(&["m0.png", "-p", ""], "the prompt is empty"),

@@ -1,10 +1,14 @@
 //! The kernel bench and the check of a whole pass, as a user runs them.
 
-use sam3i_tests::command::{Run, sam3i};
+use sam3i_tests::command::{Run, command, sam3i};
 use sam3i_tests::goldens::{TempFolder, data};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 fn folder(name: &str) -> TempFolder {
     TempFolder::new(&format!("kernels-{name}"))
@@ -46,6 +50,8 @@ fn every_op_of_a_pass_is_listed_and_keeps_its_tolerance() {
     let all = lines(&verify(&["--json", "--all", "--against", "cpu"])).remove(0);
     let calls = all["ops"].as_array().expect("a list").len() as u64;
     assert!(calls > 100 && all["calls"] == calls, "{calls}");
+    let rounded = lines(&verify(&["--json", "--dtype", "int8"])).remove(0);
+    assert!(rounded["ok"] == true && rounded["dtype"] == "int8", "{rounded}");
     let table = verify(&[]);
     assert!(table.stdout.ends_with("calls of ops: all keep their tolerance\n"), "{}", table.stdout);
 }
@@ -59,6 +65,10 @@ fn checks_and_benches_have_a_line_an_op_and_variant() {
     let of = |op: &str| checked.iter().filter(|line| line["op"] == op).collect::<Vec<_>>();
     assert!(of("softmax").len() >= 2 && of("linear").len() >= 2, "{}", run.stdout);
     assert!(of("softmax").iter().all(|line| line["cases"] == 20 && line["ok"] == true));
+    let rounded =
+        of("linear").into_iter().find(|line| line["variant"] == "cpu-int8").expect("a line in int8");
+    assert!(rounded["largest_error"].as_f64().expect("a number") < 1e-3, "{rounded}");
+    assert!(of("softmax").iter().all(|line| line["variant"] != "cpu-int8"), "softmax has no form in int8");
     assert!(of("softmax")[0]["variant"] == "reference" && of("softmax")[0]["largest_error"] == 0.0);
 
     let line =
@@ -120,4 +130,87 @@ fn a_text_of_the_users_takes_a_kernels_place() {
     let line = ["kernels", "check", "softmax", "--override", "no_such=my.wgsl"];
     let unknown = sam3i(folder.path(), &line);
     assert!(unknown.code == 2 && unknown.stderr.contains("there is no such kernel"), "{}", unknown.stderr);
+}
+
+/// A command that goes on, and what it says on both of its outputs, line by line.
+struct Running {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Running {
+    fn start(folder: &TempFolder, line: &[&str]) -> Self {
+        let mut command = command(folder.path(), line);
+        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("it runs");
+        let (give, lines) = channel();
+        let outputs: [Box<dyn Read + Send>; 2] =
+            [Box::new(child.stdout.take().expect("a pipe")), Box::new(child.stderr.take().expect("a pipe"))];
+        for output in outputs {
+            let give = give.clone();
+            std::thread::spawn(move || {
+                let mut lines = BufReader::new(output).lines().map_while(Result::ok);
+                lines.try_for_each(|line| give.send(line))
+            });
+        }
+        Self { child, lines }
+    }
+
+    /// Everything up to the line that says it waits, which comes when a run is over.
+    fn until_it_waits(&self) -> String {
+        let mut said = String::new();
+        loop {
+            let line = self.lines.recv_timeout(Duration::from_secs(180)).expect("it goes on");
+            if line.contains("waiting for a file to be saved") {
+                // What it said on the other output may come a moment later.
+                let late = Duration::from_millis(500);
+                said.extend(
+                    std::iter::from_fn(|| self.lines.recv_timeout(late).ok()).map(|line| line + "\n"),
+                );
+                return said;
+            }
+            said += &(line + "\n");
+        }
+    }
+}
+
+#[test]
+fn a_watched_text_is_checked_again_whenever_it_is_saved() {
+    if sam3i_tests::gpu::devices().is_empty() {
+        return; // told already
+    }
+    let folder = folder("watch");
+    let ours = fs::read_to_string("../kernels/src/softmax/softmax.wgsl").expect("our kernel");
+    // The time a file was saved has to change, whatever the steps of the system's clock.
+    let save = |text: &str| {
+        std::thread::sleep(Duration::from_millis(1100));
+        folder.write("my.wgsl", text.as_bytes());
+    };
+    save(&ours);
+    let line = ["kernels", "check", "softmax", "--override", "softmax=my.wgsl", "--watch", "--cases", "5"];
+    let running = Running::start(&folder, &line);
+    let first = running.until_it_waits();
+    assert!(first.contains("softmax         gpu ") && first.contains(" ok"), "{first}");
+
+    let broken = ours.replacen("fn main(", "fn main(\n    oops,", 1);
+    let at = 1 + broken.lines().position(|line| line.contains("oops")).expect("a line");
+    save(&broken);
+    let second = running.until_it_waits();
+    assert!(second.contains(&format!(":{at}:")) && second.contains("oops"), "{second}");
+
+    save(&ours.replace("exp_f32(x[", "exp_f32(0.5 * x["));
+    let third = running.until_it_waits();
+    assert!(third.contains("FAILED") && third.contains("the smallest failing case"), "{third}");
+
+    save(&ours);
+    let last = running.until_it_waits();
+    assert!(last.contains(" ok") && !last.contains("FAILED"), "{last}");
 }

@@ -72,6 +72,24 @@ fn sixteen_bits_keep_their_high_byte() {
 }
 
 #[test]
+fn floating_point_is_cut_to_what_can_be_shown() {
+    let samples: Vec<f32> = vec![0.0, 0.5, 1.0, -3.0, 7.0, 0.25];
+    let deep = image::ImageBuffer::<image::Rgb<f32>, _>::from_raw(2, 1, samples).expect("2 x 1");
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image::DynamicImage::ImageRgb32F(deep).write_to(&mut bytes, image::ImageFormat::Tiff).expect("a tiff");
+    let picture = Picture::from_bytes(bytes.get_ref(), &DecodeOptions::default()).expect("a tiff of floats");
+    assert_eq!(picture.rgb, [0, 128, 255, 0, 255, 64]);
+    assert!(picture.notes[0].starts_with("floating point"), "{:?}", picture.notes);
+}
+
+#[test]
+fn a_tiff_with_a_palette_is_refused_with_what_to_do() {
+    let refused = Picture::open(&pictures().join("palette.tif"), &DecodeOptions::default());
+    let message = refused.expect_err("the decoder knows no palettes").to_string();
+    assert!(message.contains("RGBPalette") && message.ends_with("convert it to png"), "{message}");
+}
+
+#[test]
 fn the_content_decides_not_the_name() {
     let bytes = std::fs::read(pictures().join("colour.jpg")).expect("a jpeg");
     let named_png = std::env::temp_dir().join(format!("sam3i-{}-really-a-jpeg.png", std::process::id()));
@@ -94,9 +112,17 @@ fn a_missing_file_is_named() {
 
 #[test]
 fn cut_off_files_are_errors_at_every_length() {
-    for file in
-        ["rgb.png", "colour.jpg", "progressive.jpg", "orientation_6.jpg", "lossless.webp", "lossy.webp"]
-    {
+    for file in [
+        "rgb.png",
+        "colour.jpg",
+        "progressive.jpg",
+        "orientation_6.jpg",
+        "lossless.webp",
+        "lossy.webp",
+        "rgb.bmp",
+        "rgb.tif",
+        "lzw.tif",
+    ] {
         let bytes = std::fs::read(pictures().join(file)).expect("a picture");
         // The last 12 bytes of a png hold no pixels, and the checksum before them is not needed for any either.
         let needed = if file.ends_with(".png") { bytes.len() - 16 } else { bytes.len() };
@@ -214,7 +240,8 @@ proptest! {
     #[test]
     fn damaged_files_never_panic(
         file in prop::sample::select(vec!["rgb.png", "colour.jpg", "cmyk.jpg", "progressive.jpg", "lossy.webp",
-            "lossless.webp", "orientation_6.jpg"]),
+            "lossless.webp", "orientation_6.jpg", "rgb.bmp", "palette.bmp", "rgb.tif", "lzw.tif", "deflate.tif",
+            "packbits.tif", "jpeg.tif", "bilevel.tif", "cmyk.tif", "pages.tif"]),
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {
         let mut bytes = std::fs::read(pictures().join(file)).expect("a picture");

@@ -85,7 +85,7 @@ impl Report {
 impl PromptReport {
     /// What is found is called so.
     pub fn label(&self) -> &str {
-        crate::prompts::label(self.text.as_deref())
+        crate::query::label(self.text.as_deref())
     }
 }
 

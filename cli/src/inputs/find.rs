@@ -11,7 +11,7 @@ use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 /// What names of pictures end in, in a directory.
-const ENDINGS: [&str; 4] = ["png", "jpg", "jpeg", "webp"];
+const ENDINGS: [&str; 7] = ["png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff"];
 /// The longest list of pictures that is read, in bytes.
 const LONGEST_LIST: u64 = 1 << 30;
 
@@ -103,8 +103,8 @@ impl Finder {
         self.search(directory, Path::new(""), &mut below);
         if below.is_empty() {
             let directory = directory.display();
-            self.problems
-                .push(format!("{directory}: no pictures in this directory (png, jpg, jpeg or webp files)"));
+            let problem = "no pictures in this directory (png, jpg, jpeg, webp, bmp, tif or tiff files)";
+            self.problems.push(format!("{directory}: {problem}"));
         }
         below.sort_by(|a, b| by_number(a, b));
         self.found.extend(below.into_iter().map(|below| Found { path: directory.join(&below), below }));
@@ -206,7 +206,11 @@ mod tests {
 
     #[test]
     fn pictures_are_known_by_their_ending() {
-        assert!(["a.png", "a.JPG", "b/c.Jpeg", "x.webp"].into_iter().all(|name| is_picture(Path::new(name))));
+        assert!(
+            ["a.png", "a.JPG", "b/c.Jpeg", "x.webp", "x.bmp", "x.TIF", "x.tiff"]
+                .into_iter()
+                .all(|name| is_picture(Path::new(name)))
+        );
         assert!(
             ["a", "png", "a.txt", "a.png.json", ".png"].into_iter().all(|name| !is_picture(Path::new(name)))
         );

@@ -15,7 +15,7 @@ use stream::Frames;
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Pictures")]
 pub struct InputArgs {
-    /// Pictures: png, jpeg or webp files, directories (with all below them), patterns such as 'photos/**/*.jpg',
+    /// Pictures: png, jpeg, webp, bmp or tiff files, directories (with all below them), patterns such as 'photos/**/*.jpg',
     /// @LIST (a file with one of these a line); - reads standard input: one picture, or png pictures one behind the other
     #[arg(value_name = "INPUT", required = true, help_heading = None::<&'static str>)]
     inputs: Vec<PathBuf>,
@@ -46,6 +46,13 @@ pub struct Listed {
     pub inputs: Vec<Input>,
     /// Arguments that stand for nothing.
     pub problems: Vec<String>,
+}
+
+impl Listed {
+    /// Whether standard input is among them, so that nobody knows how many pictures will come.
+    pub fn has_stream(&self) -> bool {
+        self.inputs.iter().any(Input::is_stdin)
+    }
 }
 
 /// A picture, or a pipe of pictures.

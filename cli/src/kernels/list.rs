@@ -51,9 +51,9 @@ pub fn run(args: &Args) -> Result<()> {
 
 impl Report {
     fn text(&self) -> Result<String> {
-        let mut text = format!("{:<15} {:<45} {} takes\n", "op", "forms", self.device);
+        let mut text = format!("{:<15} {:<52} {} takes\n", "op", "forms", self.device);
         for Line { name, forms, takes, .. } in &self.ops {
-            writeln!(text, "{name:<15} {forms:<45} {takes}")?;
+            writeln!(text, "{name:<15} {forms:<52} {takes}")?;
         }
         writeln!(text, "\n{:<15} {:<65} gpu kernels", "op", "computes")?;
         for Line { name, computes, gpu_kernels, .. } in &self.ops {

@@ -149,8 +149,11 @@ fn repeated(which: &Selection, f: impl Fn() -> Result<Outcome>) -> Result<Outcom
 
 /// Whether an op has a form of its own in this variant; rounded products are one only for ops that have products.
 fn has_own_form(op: &Op, variant: &Variant) -> bool {
-    let rounds = ["cpu-bf16", "gpu-f16"].contains(&variant.name.as_str());
-    !rounds || op.cpu.has_products()
+    match variant.name.as_str() {
+        "cpu-int8" => op.cpu.has_int8(),
+        "cpu-bf16" | "gpu-f16" => op.cpu.has_products(),
+        _ => true,
+    }
 }
 
 /// Runs `sam3i kernels`.

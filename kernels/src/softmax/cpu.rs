@@ -1,4 +1,4 @@
-//! Softmax by rows, vectorised: one pass for the maximum, one for the exponentials and their sum, one to scale.
+//! Softmax by rows, vectorised: one pass for the maximum, one for the exponentials, one for their sum, one to scale.
 
 use crate::isa::{Isa, multiversion};
 use crate::math::exp;

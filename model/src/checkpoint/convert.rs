@@ -2,7 +2,7 @@
 
 use super::Checkpoint;
 use super::rounded::scale_name;
-use crate::model::roundable_matrices;
+use crate::parts::roundable_matrices;
 use crate::synth::{FNV_START, fnv1a64_more};
 use crate::tensor_list::NamedShape;
 use crate::{Error, Result};

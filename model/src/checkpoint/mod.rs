@@ -6,6 +6,7 @@
 
 mod adapter_state;
 mod adapters;
+mod catalogue;
 mod compare;
 mod convert;
 mod hf;
@@ -14,6 +15,7 @@ mod layout;
 mod locate;
 #[cfg(feature = "embedded-nano")]
 mod nano;
+mod read;
 mod rounded;
 
 pub use adapter_state::{AdapterPart, PartState};
@@ -24,11 +26,7 @@ pub use sam3i_engine::weights::{Container, Entry, FileDType, WeightFile};
 
 use crate::tensor_list::{NamedShape, tensor_list};
 use crate::{Config, Error, Result};
-use hf::Place;
-use layout::Meaning;
-use rayon::prelude::*;
-use sam3i_engine::ops::matmul::{MatrixValues, QuantisedWeight};
-use sam3i_engine::weights::WeightsError;
+use catalogue::{Catalogue, Recipe, Stored};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -57,41 +55,6 @@ impl ConfigSource {
             Self::Shapes => "inferred",
         }
     }
-}
-
-/// A tensor of a file.
-#[derive(Clone, Debug)]
-struct Part {
-    file: usize,
-    name: String,
-}
-
-/// How one of our tensors is made from tensors of the files.
-#[derive(Debug)]
-enum Recipe {
-    Copy(Part),
-    /// The rows of one after those of the other: q, k, v.
-    Rows([Part; 3]),
-    /// A row of zeros, then this.
-    AfterZeroRow(Part),
-    /// Values of 8 bits and a scale a row, `[values, scales]`.
-    Rounded([Part; 2]),
-}
-
-impl Recipe {
-    fn parts(&self) -> &[Part] {
-        match self {
-            Self::Copy(part) | Self::AfterZeroRow(part) => std::slice::from_ref(part),
-            Self::Rows(parts) => parts,
-            Self::Rounded(parts) => parts,
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Stored {
-    shape: Vec<usize>,
-    recipe: Recipe,
 }
 
 /// The weights of a model, by SAM3-I's names.
@@ -255,116 +218,6 @@ impl Checkpoint {
         self.tensors.values().map(|stored| stored.shape.iter().product::<usize>()).sum()
     }
 
-    fn stored(&self, name: &str) -> Result<&Stored> {
-        let missing = || WeightsError::NoTensor { path: self.path.clone(), name: name.to_owned() };
-        self.tensors.get(name).ok_or_else(|| missing().into())
-    }
-
-    /// The values of a tensor in row-major order; of a rounded matrix, those it stands for.
-    ///
-    /// # Errors
-    /// The engine's error if there is no such tensor or it does not hold floating point numbers; [`Error::NotFinite`].
-    pub fn read(&self, name: &str) -> Result<Vec<f32>> {
-        let stored = self.stored(name)?;
-        let mut values = vec![0.0; stored.shape.iter().product()];
-        match &stored.recipe {
-            Recipe::Copy(part) => self.read_part(part, &mut values)?,
-            Recipe::Rows(parts) => {
-                let third = values.len() / 3;
-                for (i, part) in parts.iter().enumerate() {
-                    self.read_part(part, &mut values[i * third..(i + 1) * third])?;
-                }
-            }
-            Recipe::AfterZeroRow(part) => {
-                let row = stored.shape.last().copied().unwrap_or(0);
-                self.read_part(part, &mut values[row..])?;
-            }
-            Recipe::Rounded(parts) => {
-                self.read_rounded(stored, parts)?.to_f32_into(&mut values);
-                return Ok(values);
-            }
-        }
-        self.finite(name, values)
-    }
-
-    /// The values of a matrix as they are stored: rounded ones stay so.
-    ///
-    /// # Errors
-    /// As [`read`](Self::read).
-    pub fn read_matrix(&self, name: &str) -> Result<MatrixValues> {
-        let stored = self.stored(name)?;
-        match &stored.recipe {
-            Recipe::Rounded(parts) => self.read_rounded(stored, parts).map(MatrixValues::Int8),
-            _ => self.read(name).map(MatrixValues::F32),
-        }
-    }
-
-    fn read_rounded(&self, stored: &Stored, [values, scales]: &[Part; 2]) -> Result<QuantisedWeight> {
-        let (n, k) = (stored.shape[0], stored.shape[1]);
-        let (file, scales_file) = (&self.files[values.file], &self.files[scales.file]);
-        let scales_read = self.finite(&scales.name, scales_file.read_f32(&scales.name)?)?;
-        Ok(QuantisedWeight { n, k, values: file.read_i8(&values.name)?, scales: scales_read })
-    }
-
-    fn read_part(&self, part: &Part, out: &mut [f32]) -> Result<()> {
-        Ok(self.files[part.file].read_f32_into(&part.name, out)?)
-    }
-
-    /// Some rows of a 2-D tensor, one after the other, without reading the others.
-    ///
-    /// # Errors
-    /// As [`read`](Self::read); the engine's error if the tensor has not two axes or not that row.
-    pub fn read_rows(&self, name: &str, rows: &[usize]) -> Result<Vec<f32>> {
-        let stored = self.stored(name)?;
-        let values = match &stored.recipe {
-            Recipe::Copy(part) => self.files[part.file].read_rows_f32(&part.name, rows)?,
-            Recipe::Rows(parts) => {
-                let third = (stored.shape[0] / 3).max(1);
-                let mut values = Vec::new();
-                for &row in rows {
-                    // A row beyond the last is refused by the last part.
-                    let i = (row / third).min(2);
-                    values
-                        .extend(self.files[parts[i].file].read_rows_f32(&parts[i].name, &[row - i * third])?);
-                }
-                values
-            }
-            Recipe::Rounded(_) => {
-                let (all, width) = (self.read(name)?, stored.shape[1]);
-                let row = |&row: &usize| {
-                    all.get(row * width..(row + 1) * width).ok_or_else(|| WeightsError::OutOfShape {
-                        path: self.path.clone(),
-                        name: name.to_owned(),
-                        shape: stored.shape.clone(),
-                        problem: format!("row {row} was asked for"),
-                    })
-                };
-                rows.iter().map(row).collect::<Result<Vec<_>, _>>()?.concat()
-            }
-            // Three axes: refused with the reason.
-            Recipe::AfterZeroRow(part) => self.files[part.file].read_rows_f32(&part.name, rows)?,
-        };
-        self.finite(name, values)
-    }
-
-    fn finite(&self, name: &str, values: Vec<f32>) -> Result<Vec<f32>> {
-        if self.check_finite
-            && let Some(index) = first_not_finite(&values)
-        {
-            let (path, name) = (self.path.clone(), name.to_owned());
-            return Err(Error::NotFinite { path, name, index, value: values[index] });
-        }
-        Ok(values)
-    }
-
-    /// Lets go of the memory the file's pages of a tensor take. [`read`](Self::read) does this by itself;
-    /// [`read_rows`](Self::read_rows) leaves it to the caller.
-    pub fn release(&self, name: &str) {
-        for part in self.tensors.get(name).map_or(&[][..], |stored| stored.recipe.parts()) {
-            self.files[part.file].release(&part.name);
-        }
-    }
-
     /// The tensors a model of this checkpoint's sizes, adapters and layout needs.
     #[must_use]
     pub fn expected(&self) -> Vec<NamedShape> {
@@ -440,97 +293,8 @@ impl Checkpoint {
     }
 }
 
-/// In blocks without a branch, because nearly always there is none.
-fn first_not_finite(values: &[f32]) -> Option<usize> {
-    let finite = |block: &[f32]| block.iter().fold(true, |all, value| all & value.is_finite());
-    if values.par_chunks(1 << 16).all(finite) {
-        return None;
-    }
-    values.iter().position(|value| !value.is_finite())
-}
-
 fn is_point(name: &str) -> bool {
     name.starts_with("geometry_encoder.points_")
-}
-
-/// The tensors of all files by our names, dead ones included.
-struct Catalogue {
-    tensors: BTreeMap<String, Stored>,
-    unknown: Vec<String>,
-    interactive: usize,
-    /// Scales of rounded matrices that are missing or have another shape.
-    scales: Comparison,
-}
-
-impl Catalogue {
-    fn read(files: &[WeightFile], layout: Layout) -> Self {
-        let mut catalogue = Self {
-            tensors: BTreeMap::new(),
-            unknown: Vec::new(),
-            interactive: 0,
-            scales: Comparison::default(),
-        };
-        let mut thirds: BTreeMap<String, [Option<Part>; 3]> = BTreeMap::new();
-        for (file, weights) in files.iter().enumerate() {
-            for entry in weights.entries() {
-                let part = Part { file, name: entry.name.clone() };
-                if rounded::is_scale(weights, &entry.name) {
-                    continue;
-                }
-                match layout.meaning(&entry.name) {
-                    Meaning::Interactive => catalogue.interactive += 1,
-                    Meaning::Unknown => catalogue.unknown.push(part.name),
-                    Meaning::Model(name, Place::Whole) if rounded::is_rounded(weights, entry) => {
-                        let recipe = rounded::recipe(weights, file, entry, &mut catalogue.scales);
-                        catalogue.add(name, entry.shape.clone(), recipe);
-                    }
-                    // Rotary tables and counters; a weight of such a type is no weight.
-                    Meaning::Model(name, _) if !entry.dtype.is_float() && !is_dead(&name) => {
-                        catalogue.unknown.push(part.name);
-                    }
-                    Meaning::Model(name, Place::Third(i)) => thirds.entry(name).or_default()[i] = Some(part),
-                    Meaning::Model(name, Place::Whole) => {
-                        catalogue.add(name, entry.shape.clone(), Recipe::Copy(part));
-                    }
-                    Meaning::Model(name, Place::AfterZeroRow) => match entry.shape[..] {
-                        [1, rows, channels] if rows > 0 && channels > 0 => {
-                            catalogue.add(name, vec![1, rows + 1, channels], Recipe::AfterZeroRow(part));
-                        }
-                        _ => catalogue.unknown.push(part.name),
-                    },
-                }
-            }
-        }
-        for (name, parts) in thirds {
-            catalogue.join(files, name, parts);
-        }
-        catalogue
-    }
-
-    /// Adds a tensor; one whose name is taken (two shards that both have it) is unknown.
-    fn add(&mut self, name: String, shape: Vec<usize>, recipe: Recipe) {
-        if self.tensors.contains_key(&name) {
-            self.unknown.extend(recipe.parts().iter().map(|part| part.name.clone()));
-            return;
-        }
-        self.tensors.insert(name, Stored { shape, recipe });
-    }
-
-    /// Adds a tensor made of q, k and v, if all are there and of one shape; else they stay unknown.
-    fn join(&mut self, files: &[WeightFile], name: String, parts: [Option<Part>; 3]) {
-        let shape = |part: &Part| files[part.file].entry(&part.name).map(|entry| entry.shape.clone());
-        let shapes: Vec<_> = parts.iter().flatten().filter_map(shape).collect();
-        let alike = shapes.len() == 3 && shapes[0] == shapes[1] && shapes[0] == shapes[2];
-        let rows = shapes.first().and_then(|shape| shape.first()?.checked_mul(3));
-        match (parts, rows) {
-            ([Some(q), Some(k), Some(v)], Some(rows)) if alike => {
-                let mut shape = shapes.into_iter().next().unwrap_or_default();
-                shape[0] = rows;
-                self.add(name, shape, Recipe::Rows([q, k, v]));
-            }
-            (parts, _) => self.unknown.extend(parts.into_iter().flatten().map(|part| part.name)),
-        }
-    }
 }
 
 /// The sizes, from the first source that has them.

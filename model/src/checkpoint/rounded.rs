@@ -1,6 +1,7 @@
 //! Matrices stored in 8 bits: `X` as I8 `[n, k]` and, in the same file, `X_scale` as floating point numbers `[n]`.
 
-use super::{Comparison, Container, Entry, FileDType, Misshapen, Part, Recipe, WeightFile};
+use super::catalogue::{Part, Recipe};
+use super::{Comparison, Container, Entry, FileDType, Misshapen, WeightFile};
 
 /// The name of the scales that belong to a rounded matrix.
 pub(super) fn scale_name(name: &str) -> String {

@@ -1,17 +1,23 @@
-//! Picture files: png, jpeg and webp, told apart by their content.
+//! Picture files: png, jpeg, webp, bmp and, with the feature `tiff`, tiff, told apart by their content.
 //!
 //! Rules of conversion to 8-bit RGB, each told in [`Picture::notes`]: grey goes to all three channels; transparency is
-//! dropped and the colours below it shown, as Pillow's `convert("RGB")` does; of 16 bits the high 8 are kept; CMYK becomes
-//! `ink * key / 255` of the inverted values Adobe stores. Colour profiles are not applied.
+//! dropped and the colours below it shown, as Pillow's `convert("RGB")` does; of 16 bits the high 8 are kept; floating point is
+//! cut to 0 to 1; CMYK becomes `ink * key / 255` of the inverted values Adobe stores. Colour profiles are not applied. Of a
+//! tiff file with several pages the first is read.
 
 use super::{Picture, sniff};
 use crate::{Error, Result};
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
+use image::{
+    DynamicImage, ExtendedColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage,
+};
 use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
+/// The formats that are read.
+const READ: [ImageFormat; 5] =
+    [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Bmp, ImageFormat::Tiff];
 /// What to do about a picture that is too large.
 const REMEDY: &str = "shrink the picture or raise the limit";
 
@@ -102,10 +108,12 @@ fn decode(bytes: &[u8], limits: &DecodeLimits, exif: bool) -> Result<Picture, St
         return Err(format!("the file is larger than the limit of {} bytes", limits.memory));
     }
     let format = format_of(bytes)?;
-    let (mut decoded, orientation) = read_pixels(bytes, format, limits)?;
+    let Contents { mut decoded, orientation, stored } = read_pixels(bytes, format, limits)?;
     let mut notes = Vec::new();
-    if format == ImageFormat::Jpeg {
-        note_cmyk(&sniff::Jpeg::read(bytes), &mut notes);
+    match format {
+        ImageFormat::Jpeg => note_cmyk(&sniff::Jpeg::read(bytes), &mut notes),
+        ImageFormat::Tiff => note_tiff(bytes, stored, &mut notes),
+        _ => {}
     }
     let rgb = to_rgb(&mut decoded, &mut notes)?;
     let mut turned = DynamicImage::ImageRgb8(rgb);
@@ -126,19 +134,27 @@ fn format_of(bytes: &[u8]) -> Result<ImageFormat, String> {
     match image::guess_format(bytes) {
         Ok(ImageFormat::Jpeg) if !sniff::Jpeg::read(bytes).complete => cut_off(),
         Ok(ImageFormat::WebP) if !sniff::riff_is_complete(bytes) => cut_off(),
-        Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP)) => Ok(format),
+        Ok(ImageFormat::Bmp) if !sniff::bmp_is_complete(bytes) => cut_off(),
+        Ok(ImageFormat::Tiff) if !cfg!(feature = "tiff") => {
+            Err("TIFF files are not read by this build (feature tiff); convert it to png".to_owned())
+        }
+        Ok(format) if READ.contains(&format) => Ok(format),
         _ => Err(format!(
-            "not a png, jpeg or webp picture: {}; convert it to one of these",
+            "not a png, jpeg, webp, bmp or tiff picture: {}; convert it to one of these",
             sniff::describe(bytes)
         )),
     }
 }
 
-fn read_pixels(
-    bytes: &[u8],
-    format: ImageFormat,
-    limits: &DecodeLimits,
-) -> Result<(DynamicImage, Orientation), String> {
+/// What a decoder found.
+struct Contents {
+    decoded: DynamicImage,
+    orientation: Orientation,
+    /// How the file holds its colours.
+    stored: ExtendedColorType,
+}
+
+fn read_pixels(bytes: &[u8], format: ImageFormat, limits: &DecodeLimits) -> Result<Contents, String> {
     let damaged = |error: ImageError| damage(&error, limits);
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut allowed = Limits::default();
@@ -147,8 +163,9 @@ fn read_pixels(
     let mut decoder = reader.into_decoder().map_err(damaged)?;
     check_size(&decoder, limits)?;
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let stored = decoder.original_color_type();
     let decoded = DynamicImage::from_decoder(decoder).map_err(damaged)?;
-    Ok((decoded, orientation))
+    Ok(Contents { decoded, orientation, stored })
 }
 
 /// Refuses by the header what would take too much to decode.
@@ -191,6 +208,15 @@ fn note_cmyk(jpeg: &sniff::Jpeg, notes: &mut Vec<String>) {
     }
 }
 
+fn note_tiff(bytes: &[u8], stored: ExtendedColorType, notes: &mut Vec<String>) {
+    if matches!(stored, ExtendedColorType::Cmyk8 | ExtendedColorType::Cmyk16) {
+        notes.push("CMYK converted to RGB without a colour profile".to_owned());
+    }
+    if sniff::tiff_has_more_pages(bytes) {
+        notes.push("the first of several pages; the others were not read".to_owned());
+    }
+}
+
 fn orientation_note(orientation: Orientation, applied: bool) -> String {
     let what = match orientation {
         Orientation::NoTransforms => "upright",
@@ -210,8 +236,10 @@ fn orientation_note(orientation: Orientation, applied: bool) -> String {
 fn to_rgb(decoded: &mut DynamicImage, notes: &mut Vec<String>) -> Result<RgbImage, String> {
     let (width, height) = (decoded.width(), decoded.height());
     let colour = decoded.color();
-    if colour.bytes_per_pixel() / colour.channel_count() == 2 {
-        notes.push("16 bits a channel cut to the high 8".to_owned());
+    match colour.bytes_per_pixel() / colour.channel_count() {
+        2 => notes.push("16 bits a channel cut to the high 8".to_owned()),
+        4 => notes.push("floating point: 0 to 1 became 0 to 255, what lies beyond was cut".to_owned()),
+        _ => {}
     }
     if !colour.has_color() {
         notes.push("grey copied to the three channels".to_owned());

@@ -5,11 +5,10 @@ pub(super) fn describe(bytes: &[u8]) -> String {
     if bytes.is_empty() {
         return "the file is empty".to_owned();
     }
-    let known: [(&[u8], &str); 13] = [
+    let known: [(&[u8], &str); 12] = [
         (b"GIF8", "a GIF picture"),
-        (b"BM", "a BMP picture"),
-        (b"II*\0", "a TIFF picture"),
-        (b"MM\0*", "a TIFF picture"),
+        (b"II+\0", "a BigTIFF picture"),
+        (b"MM\0+", "a BigTIFF picture"),
         (b"\xff\x0a", "a JPEG XL picture"),
         (b"\0\0\0\x0cJXL ", "a JPEG XL picture"),
         (b"8BPS", "a Photoshop document"),
@@ -105,6 +104,28 @@ pub(super) fn riff_is_complete(bytes: &[u8]) -> bool {
     bytes.len() as u64 >= u64::from(u32::from_le_bytes(length)) + 8
 }
 
+/// Whether a BMP file has as many bytes as its header says; some writers leave that at 0.
+pub(super) fn bmp_is_complete(bytes: &[u8]) -> bool {
+    let Some(Ok(length)) = bytes.get(2..6).map(<[u8; 4]>::try_from) else { return false };
+    bytes.len() as u64 >= u64::from(u32::from_le_bytes(length))
+}
+
+/// Whether another page follows the first of a TIFF file.
+pub(super) fn tiff_has_more_pages(bytes: &[u8]) -> bool {
+    let little = bytes.starts_with(b"II");
+    let number = |at: usize, size: usize| -> Option<usize> {
+        let part = bytes.get(at..at.checked_add(size)?)?;
+        let shifted = |all: usize, byte: &u8| (all << 8) | usize::from(*byte);
+        Some(if little { part.iter().rev().fold(0, shifted) } else { part.iter().fold(0, shifted) })
+    };
+    let next = || {
+        let directory = number(4, 4)?;
+        let entries = number(directory, 2)?;
+        number(directory + 2 + 12 * entries, 4)
+    };
+    next().is_some_and(|next| next != 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,6 +144,18 @@ mod tests {
         for (bytes, expected) in cases {
             assert!(describe(bytes).contains(expected), "{}", describe(bytes));
         }
+    }
+
+    #[test]
+    fn a_tiff_says_whether_pages_follow() {
+        let one_entry = |next: u8| [b"II*\0\x08\0\0\0\x01\0".as_slice(), &[0; 12], &[next, 0, 0, 0]].concat();
+        assert!(!tiff_has_more_pages(&one_entry(0)) && tiff_has_more_pages(&one_entry(9)));
+        let turned = [b"MM\0*\0\0\0\x08\0\x01".as_slice(), &[0; 12], &[0, 0, 0, 9]].concat();
+        assert!(tiff_has_more_pages(&turned));
+        for end in 0..turned.len() {
+            assert!(!tiff_has_more_pages(&turned[..end]), "{end} bytes");
+        }
+        assert!(!tiff_has_more_pages(b"II*\0\xff\xff\xff\xff"));
     }
 
     #[test]
