@@ -1,7 +1,6 @@
 //! `--device`, `--dtype`, `--threads` and `--max-memory`: what computes, in which type, and with how much.
 
 use crate::memory;
-#[cfg(feature = "gpu")]
 use crate::model::is_small;
 use crate::terminal::Messages;
 use anyhow::{Result, bail, ensure};
@@ -23,9 +22,9 @@ pub struct DeviceArgs {
     /// What computes: auto, cpu, reference (slow, for comparison), gpu, gpu:N or a GPU's name (`sam3i devices` lists them)
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: Choice,
-    /// The type to compute in: auto (f32), f32, bf16 or int8; bf16 is faster where the processor has it, and rounds
-    /// products; int8 rounds linear layers to 8 bits: faster still, smaller, and less exact. On a GPU: f32, or f16 for weights
-    /// of half the size
+    /// The type to compute in: auto, f32, bf16 or int8. auto is bf16 for a large model on a processor that has it, else f32;
+    /// bf16 is faster there, and rounds products; int8 rounds linear layers to 8 bits: faster still, smaller, and less exact.
+    /// On a GPU: f32, or f16 for weights of half the size
     #[arg(long, value_name = "TYPE", value_enum, hide_possible_values = true, default_value = "auto")]
     dtype: ComputeType,
     /// Threads of the CPU device [default: one a core]
@@ -97,7 +96,7 @@ impl DeviceArgs {
     pub fn start(&self, model: Option<&Checkpoint>, messages: Messages) -> Result<Chosen> {
         let (device, why) = match &self.device {
             Choice::Reference => (self.reference()?, None),
-            Choice::Cpu => (self.cpu()?, None),
+            Choice::Cpu => (self.cpu(model)?, None),
             Choice::Auto => self.auto(model)?,
             choice => (self.gpu(choice)?, None),
         };
@@ -115,6 +114,11 @@ impl DeviceArgs {
         if let Some(why) = why {
             messages.say(&format!("device: {device}, {dtype}, because {why}"));
         }
+        if dtype == "bf16" && self.dtype == ComputeType::Auto {
+            messages.say(
+                "dtype: bf16, because this processor has it and the model is large; --dtype f32 rounds less",
+            );
+        }
         if self.threads.is_some() && device.name() != "cpu" {
             let name = device.name();
             messages.warn(&format!("--threads has no effect on the {name} device; it is for the CPU's"));
@@ -126,11 +130,14 @@ impl DeviceArgs {
     #[cfg(feature = "gpu")]
     fn auto(&self, model: Option<&Checkpoint>) -> Result<(Device, Option<String>)> {
         if model.is_some_and(is_small) {
-            return Ok((self.cpu()?, Some("so small a model is done before a GPU has started".to_owned())));
+            return Ok((
+                self.cpu(model)?,
+                Some("so small a model is done before a GPU has started".to_owned()),
+            ));
         }
         if !matches!(self.dtype, ComputeType::Auto | ComputeType::F32 | ComputeType::F16) {
             let why = format!("no GPU computes in {}", self.dtype.name());
-            return Ok((self.cpu()?, Some(why)));
+            return Ok((self.cpu(model)?, Some(why)));
         }
         let options =
             self.within(GpuOptions::default().choice(GpuChoice::Hardware).dtype(self.dtype.on_gpu()?));
@@ -146,14 +153,14 @@ impl DeviceArgs {
                     Some(_) => format!("the GPU here does not start ({error})"),
                     None => "there is no GPU here, or no driver for it".to_owned(),
                 };
-                Ok((self.cpu()?, Some(why)))
+                Ok((self.cpu(model)?, Some(why)))
             }
         }
     }
 
     #[cfg(not(feature = "gpu"))]
-    fn auto(&self, _: Option<&Checkpoint>) -> Result<(Device, Option<String>)> {
-        Ok((self.cpu()?, Some(NO_GPU.to_owned())))
+    fn auto(&self, model: Option<&Checkpoint>) -> Result<(Device, Option<String>)> {
+        Ok((self.cpu(model)?, Some(NO_GPU.to_owned())))
     }
 
     #[cfg(feature = "gpu")]
@@ -212,9 +219,14 @@ impl DeviceArgs {
         }
     }
 
-    fn cpu(&self) -> Result<Device> {
+    fn cpu(&self, model: Option<&Checkpoint>) -> Result<Device> {
         let isa = instruction_set()?;
-        let mut options = CpuOptions::default().isa(isa).dtype(self.dtype.on_cpu(isa)?);
+        let dtype = if self.dtype == ComputeType::Auto && model.is_some_and(|model| !is_small(model)) {
+            fastest_that_is_faithful(isa)
+        } else {
+            self.dtype.on_cpu(isa)?
+        };
+        let mut options = CpuOptions::default().isa(isa).dtype(dtype);
         if let Some(threads) = self.threads {
             options = options.threads(usize::from(threads));
         }
@@ -256,6 +268,12 @@ impl ComputeType {
             ),
         }
     }
+}
+
+/// The fastest type of the CPU device that costs no more than bf16 costs the published code (docs/performance.md, "What bf16
+/// costs"; tests/tests/fidelity.rs holds it to that). int8 costs more.
+fn fastest_that_is_faithful(isa: Isa) -> DType {
+    if Device::has_bf16(isa) { DType::Bf16 } else { DType::F32 }
 }
 
 /// The instruction set `SAM3I_ISA` names, else the widest this processor has.
