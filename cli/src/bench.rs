@@ -124,7 +124,7 @@ pub fn run(args: &Args) -> Result<()> {
     let levels = if args.level.is_empty() { &Level::ALL[..] } else { &args.level };
     args.device.check_memory(&chosen, &checkpoint, levels, 1, messages)?;
     let device = chosen.device.clone();
-    let report = device.run(|| Bench { args, picture, chosen, messages }.run(checkpoint))?;
+    let report = device.run(|| Bench { args, picture, chosen }.run(checkpoint, messages))?;
     if args.json { print(&(serde_json::to_string(&report)? + "\n")) } else { print(&report.text()?) }
 }
 
@@ -160,11 +160,10 @@ struct Bench<'a> {
     args: &'a Args,
     picture: Picture,
     chosen: Chosen,
-    messages: Messages,
 }
 
 impl Bench<'_> {
-    fn run(&self, checkpoint: Checkpoint) -> Result<Report> {
+    fn run(&self, checkpoint: Checkpoint, messages: Messages) -> Result<Report> {
         let start = Instant::now();
         let model = Model::from_checkpoint(checkpoint, &self.chosen.device)?;
         let mut samples = vec![Sample {
@@ -176,7 +175,7 @@ impl Bench<'_> {
         let warm_up = self.round(&model, 0, &Arc::default())?;
         samples.extend(first_sentences(&warm_up));
         if self.args.tune {
-            self.tune()?;
+            self.tune(messages)?;
             self.round(&model, 0, &Arc::default())?; // compiles what was chosen
         }
         let ops = Arc::new(Profile::of(&self.chosen.device));
@@ -205,12 +204,12 @@ impl Bench<'_> {
     }
 
     #[cfg(feature = "gpu")]
-    fn tune(&self) -> Result<()> {
-        crate::tune::tune(&self.chosen.device, self.messages)
+    fn tune(&self, messages: Messages) -> Result<()> {
+        crate::tune::tune(&self.chosen.device, messages)
     }
 
     #[cfg(not(feature = "gpu"))]
-    fn tune(&self) -> Result<()> {
+    fn tune(&self, _: Messages) -> Result<()> {
         anyhow::bail!("--tune: {}", crate::device::NO_GPU)
     }
 

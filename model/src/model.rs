@@ -157,7 +157,7 @@ impl Model {
     /// models may share one checkpoint, in an [`Arc`].
     ///
     /// # Errors
-    /// [`Error::Mismatch`] with every missing, unexpected and misshapen tensor; [`Error::NotFinite`].
+    /// [`Error::Mismatch`](crate::Error::Mismatch) with every missing, unexpected and misshapen tensor; [`Error::NotFinite`](crate::Error::NotFinite).
     pub fn from_checkpoint(checkpoint: impl Into<Arc<Checkpoint>>, device: &Device) -> Result<Self> {
         let checkpoint = checkpoint.into();
         let (config, adapters) = (checkpoint.config().clone(), checkpoint.adapters());
@@ -218,7 +218,7 @@ impl Model {
     /// Looks at a picture: resize, normalise, ViT, neck. Needed once for any number of prompts.
     ///
     /// # Errors
-    /// [`Error::Engine`] if the device fails.
+    /// [`Error::Engine`](crate::Error::Engine) if the device fails.
     pub fn encode_image(&self, picture: &ImageView, mode: ResizeMode) -> Result<ImageEmbedding> {
         self.encode_image_watched(picture, mode, unwatched)
     }
@@ -227,7 +227,7 @@ impl Model {
     /// used on.
     ///
     /// # Errors
-    /// [`Error::Stopped`] after `Break`; as [`Model::encode_image`].
+    /// [`Error::Stopped`](crate::Error::Stopped) after `Break`; as [`Model::encode_image`].
     pub fn encode_image_watched(
         &self,
         picture: &ImageView,
@@ -256,7 +256,7 @@ impl Model {
     /// A prompt of examples alone runs at the concept level, whatever level it names.
     ///
     /// # Errors
-    /// [`Error::EmptyPrompt`], [`Error::BadExample`], [`Error::NoPointPrompts`], [`Error::Engine`].
+    /// [`Error::EmptyPrompt`](crate::Error::EmptyPrompt), [`Error::BadExample`](crate::Error::BadExample), [`Error::NoPointPrompts`](crate::Error::NoPointPrompts), [`Error::Engine`](crate::Error::Engine).
     pub fn segment(
         &self,
         image: &ImageEmbedding,
@@ -270,7 +270,7 @@ impl Model {
     /// on.
     ///
     /// # Errors
-    /// [`Error::Stopped`] after `Break`; as [`Model::segment`].
+    /// [`Error::Stopped`](crate::Error::Stopped) after `Break`; as [`Model::segment`].
     pub fn segment_watched(
         &self,
         image: &ImageEmbedding,
