@@ -20,7 +20,12 @@ from PIL import Image, ImageDraw, ImageFont
 from things import DISTRACTORS, THINGS
 
 SIDE = 128
-TRAINED_STYLES = ("noto", "fluent", "twemoji")
+SEEN_STYLES = ("noto", "fluent", "twemoji")
+"""The styles of the held-out scenes that are called seen."""
+FURTHER_STYLES = ("noto_v1", "emojitwo", "fluent_3d")
+"""Trained on beside them, half as often each: what has seen six styles knows more of a seventh."""
+TRAINED_STYLES = SEEN_STYLES * 2 + FURTHER_STYLES
+"""A scene takes one of these."""
 UNSEEN_STYLE = "fxemoji"
 HUES = {"green": 0.36, "blue": 0.6, "yellow": 0.14}
 """Where red is turned to, as a share of the colour circle."""
@@ -48,9 +53,9 @@ def twemoji(packages: Path, code: str) -> Image.Image:
 
 def iconify(prefix: str, packages: Path, code: str) -> Image.Image:
     """An icon set in Iconify's JSON: bodies by name, names by code point."""
-    folder = next(packages.glob(f"*{prefix}*/package"))
+    folder = next(packages.glob(f"*-{prefix}-[0-9]*/package"))
     icons = json.loads((folder / "icons.json").read_text())
-    name = iconify_name(folder, code)
+    name = iconify_name(prefix, packages, code)
     name = icons.get("aliases", {}).get(name, {}).get("parent", name)
     icon = icons["icons"][name]
     width, height = (icon.get(k, icons.get(k, 16)) for k in ("width", "height"))
@@ -62,9 +67,10 @@ def iconify(prefix: str, packages: Path, code: str) -> Image.Image:
 FXEMOJI_NAMES = json.loads((Path(__file__).parent / "fxemoji_names.json").read_text())
 
 
-def iconify_name(folder: Path, code: str) -> str:
-    """The icon's name for a code point; fxemoji has no table of its own."""
-    table = json.loads((folder / "chars.json").read_text()) or FXEMOJI_NAMES
+def iconify_name(prefix: str, packages: Path, code: str) -> str:
+    """The icon's name for a code point. Fluent's table serves the other sets too, but for fxemoji."""
+    folder = next(packages.glob("*-fluent-emoji-flat-[0-9]*/package"))
+    table = FXEMOJI_NAMES if prefix == "fxemoji" else json.loads((folder / "chars.json").read_text())
     return table.get(code) or table[f"{code}-fe0f"]
 
 
@@ -72,8 +78,18 @@ STYLES = {
     "noto": noto,
     "fluent": lambda packages, code: iconify("fluent-emoji-flat", packages, code),
     "twemoji": twemoji,
+    "noto_v1": lambda packages, code: iconify("noto-v1", packages, code),
+    "emojitwo": lambda packages, code: iconify("emojione", packages, code),
+    "fluent_3d": lambda packages, code: iconify("fluent-emoji", packages, code),
     "fxemoji": lambda packages, code: iconify("fxemoji", packages, code),
 }
+
+
+MISCOLOURED = {
+    "noto_v1": {"car/red", "car/green", "car/yellow", "book/red", "heart/red"},
+    "emojitwo": {"book/orange"},
+}
+"""Drawings of another colour than they are to have: blue cars, a pink heart."""
 
 
 def trim(image: Image.Image) -> Image.Image:
@@ -114,6 +130,8 @@ def render(packages: Path) -> dict[str, np.ndarray]:
     sprites = {}
     for style, draw in STYLES.items():
         for key, code, hue in drawings():
+            if key in MISCOLOURED.get(style, ()):
+                continue
             try:
                 image = trim(draw(packages, code))
             except (KeyError, StopIteration):

@@ -146,7 +146,7 @@ class Maker:
     def __init__(self, config: Config, state: Path, tokenizer: Tokenizer, plan: Plan, seed: int) -> None:
         self.config, self.plan, self.tokenizer = config, plan, tokenizer
         self.rng = np.random.default_rng(seed)
-        self.world = World(Art(state), config.image_size, self.rng)
+        self.world = World(Art(state), config.image_size, self.rng, varied=True)
         self.author = Author(self.rng)
         self.author.kinds = plan.kinds or self.author.kinds
         self.drawn = 0

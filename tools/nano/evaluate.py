@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from art import TRAINED_STYLES, UNSEEN_STYLE
+from art import SEEN_STYLES, UNSEEN_STYLE
 from bpe import Tokenizer
 from data import BOX_TEXT, TEXT_TYPE, load_tokenizer, normalise
 from model import CONCEPT, SIMPLE, Config, Sam3I
@@ -140,7 +140,7 @@ class Exam:
     ) -> None:
         self.sets: dict[str, tuple[list[Item], int]] = {}
         rng = np.random.default_rng(20_261_122)
-        for name, styles in (("", TRAINED_STYLES), ("unseen ", (UNSEEN_STYLE,))):
+        for name, styles in (("", SEEN_STYLES), ("unseen ", (UNSEEN_STYLE,))):
             world = World(Art(state, styles), config.image_size, rng, bank=0)
             for level in TEXT_TYPE:
                 items = draw_set(world, Author(rng), tokenizer, level, positives, negatives)

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from art import TRAINED_STYLES, UNSEEN_STYLE
+from art import SEEN_STYLES, UNSEEN_STYLE
 from pictures import rle
 from prompts import LEVELS, Author, Prompt, baselines
 from world import Art, Scene, World
@@ -115,7 +115,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     files: dict[str, AnnotationFile] = defaultdict(AnnotationFile)
     rng = np.random.default_rng(args.seed)
-    for name, styles, count in (("seen", TRAINED_STYLES, 200), ("unseen", (UNSEEN_STYLE,), 100)):
+    for name, styles, count in (("seen", SEEN_STYLES, 200), ("unseen", (UNSEEN_STYLE,), 100)):
         world = World(Art(args.state, styles), SIDE, rng, bank=0)
         write_scenes(name, world, count, args.out, files)
     table = {name: file.write(args.out / f"{name}.json") for name, file in sorted(files.items())}

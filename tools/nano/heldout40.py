@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from art import TRAINED_STYLES
+from art import SEEN_STYLES
 from heldout import SIDE, AnnotationFile, write_scenes
 from world import Art, World
 
@@ -30,7 +30,7 @@ def main() -> None:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     files: dict[str, AnnotationFile] = defaultdict(AnnotationFile)
-    world = World(Art(args.state, TRAINED_STYLES), SIDE, np.random.default_rng(SEED), bank=0)
+    world = World(Art(args.state, SEEN_STYLES), SIDE, np.random.default_rng(SEED), bank=0)
     write_scenes("seen", world, SCENES, args.out, files)
     for name, file in sorted(files.items()):
         print(f"{name:24} {file.write(args.out / f'{name}.json')}")

@@ -5,7 +5,8 @@
 Stages, in order: `pretrain` (what each pixel shows, what each text means), `base` (concept),
 `mixed` (all levels, everything trains),
 `relate` (mostly simple, the image part frozen), `simple`, `complex`, `joint` (frozen base, adapters),
-`boxes` (example boxes: only what no text passes through).
+`boxes` (example boxes: only what no text passes through). `helpers` trains only the layers that are thrown
+away, for `--start model.safetensors`, which lacks them.
 A stage starts from its own `<stage>.pt` in DIR, else from `--start FILE`, else from the stage before it.
 Losses go to `<stage>.log.csv`, held-out scores to `<stage>.eval.csv`.
 """
@@ -23,6 +24,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from data import (
@@ -114,6 +116,8 @@ ADAPTER1 = ("adapter1.", "mask_predictor_adapter1")
 ADAPTER2 = ("adapter12.", "adapter2.", "mask_predictor_adapter2")
 BOXES = tuple(f"geometry_encoder.{part}" for part in ("boxes_", "label_embed", "img_pre_norm"))
 """What only example boxes pass through: training it leaves every answer to a text as it is."""
+HELPERS_ONLY = "no part of the model"
+"""For weights whose helpers were not kept: those learn first, so that they do not pull the model apart."""
 STAGES = {
     "pretrain": Stage(Plan(32, 0, ("none",), 0, 12), (), 1.5e-3, (), (), 150_000),
     "base": Stage(
@@ -153,6 +157,9 @@ STAGES = {
         ("complex",),
         ALL_EXAMS,
         100_000,
+    ),
+    "helpers": Stage(
+        Plan(16, 3, ("simple", "concept", "complex"), 0.6, 6, simple=5), (HELPERS_ONLY,), 3e-3, (), (), 4_000
     ),
     "boxes": Stage(
         Plan(12, 4, ("concept",), 0.0, 0, boxes=1.0, only_boxes=True, new=0.25),
@@ -252,16 +259,16 @@ def look_inside(bias: nn.Module) -> None:
 def start_stage(model: Sam3I, stage: str) -> None:
     """What a stage copies before its first step (training.md, 2.3, with live starts)."""
     head = model.segmentation_head
-    if stage == "mixed":
-        for predictor in (head.mask_predictor_adapter1, head.mask_predictor_adapter2):
-            predictor.load_state_dict(head.mask_predictor.state_dict())
     layers = [
         *model.backbone.language_backbone.encoder.transformer.resblocks,
         *model.transformer.encoder.layers,
         *model.transformer.decoder.layers,
     ]
-    if stage == "simple" and not any(layer.adapter1.up_proj.weight.any() for layer in layers):
+    untrained = not any(layer.adapter1.up_proj.weight.any() for layer in layers)
+    if stage in ("mixed", "simple") and untrained:
         head.mask_predictor_adapter1.load_state_dict(head.mask_predictor.state_dict())
+    if stage == "mixed" and untrained:
+        head.mask_predictor_adapter2.load_state_dict(head.mask_predictor.state_dict())
     if stage == "complex" and not any(layer.adapter2.up_proj.weight.any() for layer in layers):
         head.mask_predictor_adapter2.load_state_dict(head.mask_predictor_adapter1.state_dict())
         for layer in layers:
@@ -340,7 +347,7 @@ class Trainer:
             if start is None:
                 print("starts from scratch", flush=True)
                 return
-            saved = torch.load(start, map_location=self.device, weights_only=True)
+            saved = read_start(start, self.device)
             source = saved["ema"]
         self.model.load_state_dict(source)
         self.helpers.load_state_dict(saved["helpers"], strict=False)
@@ -587,6 +594,8 @@ class Trainer:
         decay = min(0.998, (1 + self.steps) / (10 + self.steps))
         state = self.model.state_dict()
         names = [n for n in state if not self.stage.trains or n in self.parameters]
+        if not names:
+            return
         torch._foreach_lerp_([self.ema[n] for n in names], [state[n] for n in names], 1 - decay)
 
     def examine(self, exam: Exam | None) -> None:
@@ -642,6 +651,13 @@ class Trainer:
         print(*(f"{k} {v}" for k, v in row.items()), flush=True)
 
 
+def read_start(file: Path, device: torch.device) -> dict:
+    """A checkpoint, or weights that were exported: these have no helpers, so train stage `helpers` first."""
+    if file.suffix == ".safetensors":
+        return {"ema": {k: v.float() for k, v in load_file(file, str(device)).items()}, "helpers": {}}
+    return torch.load(file, map_location=device, weights_only=True)
+
+
 def shorten(ids: Tensor) -> Tensor:
     """Drops the columns that are padding everywhere: exact for text type 1, which is causal."""
     return ids[:, : int((ids != 0).sum(1).max())]
@@ -685,7 +701,7 @@ def main() -> None:
     parser.add_argument("--bpe", type=Path, required=True)
     parser.add_argument("--stage", choices=STAGES, required=True)
     parser.add_argument("--config", type=Path, default=Path(__file__).parent / "config.json")
-    parser.add_argument("--start", type=Path, help="a checkpoint to start the stage from")
+    parser.add_argument("--start", type=Path, help="a checkpoint or exported weights to start from")
     parser.add_argument("--pictures", type=int, default=0, help="length of the stage and its schedule")
     parser.add_argument("--rate-scale", type=float, default=1.0)
     parser.add_argument("--trunk-rate", type=float, default=TRUNK_RATE, help="share of the rate, image part")

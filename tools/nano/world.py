@@ -178,10 +178,12 @@ def repeated_categories(rng: np.random.Generator, known: list[int]) -> list[int]
 
 
 class World:
-    """Draws scenes of one size from a random generator."""
+    """Draws scenes of one size from a random generator; `varied` changes the colours of what is drawn."""
 
-    def __init__(self, art: Art, side: int, rng: np.random.Generator, bank: int = 400) -> None:
-        self.art, self.side, self.rng = art, side, rng
+    def __init__(
+        self, art: Art, side: int, rng: np.random.Generator, bank: int = 400, varied: bool = False
+    ) -> None:
+        self.art, self.side, self.rng, self.varied = art, side, rng, varied
         self.bank = [background(rng, side).astype(np.uint8) for _ in range(bank)]
         self.noise = rng.normal(0, 1, (8, side, side, 3)).astype(np.float32)
 
@@ -237,6 +239,7 @@ class World:
         else:
             return False
         part = canvas[y : y + h, x : x + w]
+        rgb = vary(rgb, rng) if self.varied else rgb
         light = rng.uniform(0.85, 1.1)
         part += (np.minimum(rgb * light, 255) - part) * alpha
         region[solid] = len(full)
@@ -258,6 +261,14 @@ class World:
             canvas = canvas + self.noise[rng.integers(len(self.noise))] * np.float32(rng.uniform(1, 10))
         image = np.clip(canvas, 0, 255).astype(np.uint8)
         return jpeg(image, int(rng.integers(45, 95))) if rng.random() < 0.2 else image
+
+
+def vary(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Other contrast, saturation and tint, as another artist's palette has; what is red stays red."""
+    grey = rgb.mean(axis=-1, keepdims=True)
+    rgb = grey + (rgb - grey) * np.float32(rng.uniform(0.65, 1.3))
+    rgb = 128 + (rgb - 128) * np.float32(rng.uniform(0.75, 1.2))
+    return np.clip(rgb * rng.uniform(0.92, 1.08, 3).astype(np.float32), 0, 255)
 
 
 def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
