@@ -25,7 +25,7 @@ const fn mutation(kernel: &'static str, op: &'static str, from: &'static str, to
 }
 
 const MUTATIONS: [Mutation; 27] = [
-    mutation("matmul_tiled", "linear", "tile[i * QUADS + ty + ACROSS]", "tile[i * QUADS + ty + ACROSS - 1u]"),
+    mutation("matmul_tiled", "linear", "((ty + ACROSS) ^ swap)", "((ty + ACROSS - 1u) ^ swap)"),
     mutation("matmul_tiled", "linear", "0.5 * a * erfc_quad", "0.51 * a * erfc_quad"),
     mutation(
         "matmul_tiled",
@@ -38,7 +38,7 @@ const MUTATIONS: [Mutation; 27] = [
         form: Some(("product", "tiled_128")),
         ..mutation("matmul_tiled", "linear", "lane >= SQUARES", "lane > SQUARES")
     },
-    mutation("conv_tiled", "conv", "tap / p.kernel - p.padding", "tap / p.kernel"),
+    mutation("conv_tiled", "conv", "* p.stride - p.padding", "* p.stride"),
     mutation("attention_flash", "attention", "total * shrink", "total * 1.0"),
     mutation("attention_flash", "attention", "key > query", "key >= query"),
     Mutation {
