@@ -152,13 +152,16 @@ fn main(
         too_high = 0u;
     }
 
+    // The end is not a constant, so that loops over the keys of a block stay loops: those inside them index matrices in registers, and
+    // are unrolled.
+    let long = select(LONG, 0u, p.queries == 0u);
     var limit = p.keys;
     if (CAUSAL) {
         limit = min(limit, first_query + QUERIES);
     }
     for (var first_key = 0u; first_key < limit; first_key += KEYS) {
         let tile = (number * p.k_rows + first_key) * HEAD;
-        for (var j = 0u; j < LONG; j++) {
+        for (var j = 0u; j < long; j++) {
             var products: array<Sum, DOWN>;
             for (var i = 0u; i < DOWN; i++) {
                 products[i] = Sum();
@@ -267,7 +270,7 @@ fn main(
         if (thread == 0u) {
             too_high = 0u; // all have read it
         }
-        for (var j = 0u; j < LONG; j++) {
+        for (var j = 0u; j < long; j++) {
             var lefts: array<Left, DOWN>;
             for (var i = 0u; i < DOWN; i++) {
                 lefts[i] = coopLoadT<Left>(&weights[(strip + i * SIDE) * WEIGHT_STRIDE + j * SIDE], WEIGHT_STRIDE);

@@ -176,6 +176,9 @@ fn main(
             sums[i][j] = Sum();
         }
     }
+    // The end is not a constant, so that the loop over a block stays one: those inside it index matrices in registers, and are
+    // unrolled.
+    let block = select(BLOCK, 0u, p.m == 0u);
     var next_left: array<vec4<f16>, LOADS>;
     var next_right: array<vec4<f16>, LOADS>;
     let first_tap = tap_of(4u * quad);
@@ -205,7 +208,7 @@ fn main(
                 next_right[i] = w[w_at + i * w_step + next / 4u];
             }
         }
-        for (var inner = 0u; inner < BLOCK; inner += SIDE) {
+        for (var inner = 0u; inner < block; inner += SIDE) {
             var rights: array<Right, EACH>;
             for (var j = 0u; j < EACH; j++) {
                 rights[j] = coopLoad<Right>(&right_block[((subgroup % 2u) * SPAN + j * SIDE) * STRIDE + inner], STRIDE);

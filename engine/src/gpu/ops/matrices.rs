@@ -75,6 +75,17 @@ impl MatrixUnits {
         passed(ATTENTIONS, self.attentions)
     }
 
+    /// Whether a form of an op passed.
+    pub fn has(self, op: &str, form: &str) -> bool {
+        let is_it = |(name, ..): UnitForm| name == form;
+        match op {
+            "product" => self.products().any(is_it),
+            "conv" => self.convs().any(is_it),
+            "attention" => self.attentions().any(is_it),
+            _ => false,
+        }
+    }
+
     /// The form of a product or convolution of `m` rows and `n` columns that is used where nobody knows better: by way of workgroup memory, in the
     /// largest tiles of which there are many.
     pub fn usual_form(self, m: usize, n: usize) -> &'static str {
