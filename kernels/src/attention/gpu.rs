@@ -71,7 +71,7 @@ pub const PACK: Kernel = Kernel {
 };
 
 /// Attention on matrix units; operands: q, k, v as [`PACK`] makes them, and the rest as [`FLASH`] has it. Constants: `SIDE`,
-/// `LANES`, `HEAD`, `ROWS`, `BIAS`, `CAUSAL`, `PADDED`.
+/// `LANES`, `HEAD`, `ROWS`, `PLAIN`.
 pub const MATRICES: Kernel = Kernel {
     name: "attention_matrices",
     source: include_str!("matrices.wgsl"),
@@ -81,12 +81,14 @@ pub const MATRICES: Kernel = Kernel {
     needs: Needs { f16: true, subgroups: true, matrices: true, shared: 30 * 1024 },
     variants: &[
         &[("SIDE", 16)],
-        &[("SIDE", 16), ("LANES", 64), ("HEAD", 32), ("ROWS", 32), ("BIAS", 2)],
-        &[("SIDE", 16), ("ROWS", 32), ("CAUSAL", 1)],
-        &[("SIDE", 16), ("HEAD", 16), ("ROWS", 32), ("BIAS", 1), ("PADDED", 1)],
-        &[("SIDE", 16), ("HEAD", 128), ("CAUSAL", 1), ("PADDED", 1)],
-        &[("SIDE", 8), ("LANES", 8), ("HEAD", 32), ("ROWS", 32), ("BIAS", 2), ("CAUSAL", 1)],
-        &[("SIDE", 8), ("LANES", 16), ("HEAD", 128), ("BIAS", 1), ("CAUSAL", 1), ("PADDED", 1)],
+        &[("SIDE", 16), ("PLAIN", 1)],
+        &[("SIDE", 16), ("ROWS", 32), ("PLAIN", 1)],
+        &[("SIDE", 16), ("LANES", 64), ("HEAD", 32), ("ROWS", 32)],
+        &[("SIDE", 16), ("HEAD", 16), ("ROWS", 32), ("PLAIN", 1)],
+        &[("SIDE", 16), ("HEAD", 128)],
+        &[("SIDE", 8), ("HEAD", 64), ("PLAIN", 1)],
+        &[("SIDE", 8), ("LANES", 8), ("HEAD", 32), ("ROWS", 32)],
+        &[("SIDE", 8), ("LANES", 16), ("HEAD", 128)],
     ],
 };
 
@@ -145,10 +147,19 @@ params! {
         pub first_block: u32,
         /// Problems that other dispatches do.
         pub first_problem: u32,
-        /// Keeps the size a multiple of 16 bytes.
-        pub unused: u32,
+        /// [`CAUSAL`], [`PADDED`], [`WHOLE_BIAS`], [`MAP_BIAS`].
+        pub kind: u32,
     }
 }
+
+/// Kind of a call: query `i` sees keys up to `i`.
+pub const CAUSAL: u32 = 1;
+/// Kind: some keys are padding.
+pub const PADDED: u32 = 2;
+/// Kind: what is added to the scores is `[heads, queries, keys]`.
+pub const WHOLE_BIAS: u32 = 4;
+/// Kind: it is of the map's rows and columns.
+pub const MAP_BIAS: u32 = 8;
 
 /// Keys of a block of [`MATRICES`].
 pub const MATRICES_KEYS: usize = 32;

@@ -26,10 +26,15 @@ const LANES: u32 = 32u;
 const HEAD: u32 = 64u;
 // Queries of a subgroup: 16 or 32.
 const ROWS: u32 = 16u;
-// What is added to the scores: 0 nothing, 1 [heads, queries, keys], 2 of the map's rows and columns.
-const BIAS: u32 = 0u;
-const CAUSAL: bool = false;
-const PADDED: bool = false;
+// Every key is seen and nothing is added to the scores; else p.kind tells, so that not each mix of them is compiled.
+const PLAIN: bool = false;
+
+// What p.kind is made of: query i sees keys up to i; some keys are padding; what is added is [heads, queries, keys], or of the
+// map's rows and columns.
+const CAUSAL: u32 = 1u;
+const PADDED: u32 = 2u;
+const WHOLE_BIAS: u32 = 4u;
+const MAP_BIAS: u32 = 8u;
 
 const THREADS: u32 = 4u * LANES;
 const QUERIES: u32 = 4u * ROWS;
@@ -69,7 +74,7 @@ struct Params {
     // blocks of queries, and problems, before this dispatch
     first_block: u32,
     first_problem: u32,
-    unused: u32,
+    kind: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -93,11 +98,15 @@ var<workgroup> factors: array<f32, QUERIES>;
 // Not 0 where a score is too high for its row's reference: 1 in the first block, which has no sums yet, then 2.
 var<workgroup> too_high: u32;
 
+fn is(kind: u32) -> bool {
+    return !PLAIN && (p.kind & kind) != 0u;
+}
+
 fn is_seen(batch: u32, query: u32, key: u32) -> bool {
-    if (key >= p.keys || query >= p.queries || (CAUSAL && key > query)) {
+    if (key >= p.keys || query >= p.queries || (is(CAUSAL) && key > query)) {
         return false;
     }
-    if (PADDED) {
+    if (is(PADDED)) {
         return padding[batch * p.keys + key] == 0u;
     }
     return true;
@@ -105,10 +114,10 @@ fn is_seen(batch: u32, query: u32, key: u32) -> bool {
 
 // What is added to a score, for the key in this row and column of the map.
 fn bias_of(row: u32, key: u32, y: u32, x: u32) -> f32 {
-    if (BIAS == 1u) {
+    if (is(WHOLE_BIAS)) {
         return LOG2_E * bias[p.bias_at + row * p.keys + key];
     }
-    if (BIAS == 2u) {
+    if (is(MAP_BIAS)) {
         let height = p.keys / p.map_width;
         return LOG2_E * (bias[p.bias_at + row * height + y] + columns[p.columns_at + row * p.map_width + x]);
     }
@@ -156,7 +165,7 @@ fn main(
     // are unrolled.
     let long = select(LONG, 0u, p.queries == 0u);
     var limit = p.keys;
-    if (CAUSAL) {
+    if (is(CAUSAL)) {
         limit = min(limit, first_query + QUERIES);
     }
     for (var first_key = 0u; first_key < limit; first_key += KEYS) {
@@ -187,7 +196,7 @@ fn main(
             let key = first_key + own_key;
             var y = 0u;
             var x = 0u;
-            if (BIAS == 2u) {
+            if (is(MAP_BIAS)) {
                 y = key / p.map_width;
                 x = key % p.map_width;
             }
@@ -200,7 +209,7 @@ fn main(
                 own[turn][j] = score;
                 is_higher = is_higher || score > references[turn] + MARGIN;
                 x += 1u;
-                if (BIAS == 2u && x == p.map_width) {
+                if (is(MAP_BIAS) && x == p.map_width) {
                     x = 0u;
                     y += 1u;
                 }

@@ -7,8 +7,9 @@ use crate::ops::attention::Bias;
 use crate::{DType, Error, Result, Tensor};
 use sam3i_kernels::attention::Shape;
 use sam3i_kernels::attention::gpu::{
-    FLASH, FLASH_HALVES, MATRICES_KEYS, MERGE, MOST_CHANNELS, MatricesParams, MergeParams, PACK, PackParams,
-    Params, Split, halves, matrices_head, parts as key_parts, queries_of_a_group, shared, shorter, split,
+    CAUSAL, FLASH, FLASH_HALVES, MAP_BIAS, MATRICES_KEYS, MERGE, MOST_CHANNELS, MatricesParams, MergeParams,
+    PACK, PADDED, PackParams, Params, Split, WHOLE_BIAS, halves, matrices_head, parts as key_parts,
+    queries_of_a_group, shared, shorter, split,
 };
 use sam3i_kernels::gpu::{Constant, Kernel, line};
 use sam3i_kernels::rope;
@@ -172,6 +173,12 @@ impl Added {
 
     fn map_width(&self) -> u32 {
         self.biases.get(1).map_or(1, |t| t.last_dim() as u32)
+    }
+
+    fn kind(&self, seen: &Seen) -> u32 {
+        let bias = [0, WHOLE_BIAS, MAP_BIAS][self.biases.len()];
+        let flag = |there: bool, flag: u32| if there { flag } else { 0 };
+        bias | flag(seen.causal, CAUSAL) | flag(self.padding.is_some(), PADDED)
     }
 
     fn constants(&self, seen: &Seen) -> [Constant; 3] {
@@ -359,10 +366,11 @@ impl Packed {
             map_width: added.map_width(),
             first_block: 0,
             first_problem: 0,
-            unused: 0,
+            kind: added.kind(seen),
         };
-        let sizes = [("HEAD", self.head as u32), ("ROWS", rows)];
-        let constants = [&units.constants()[..], &sizes, &added.constants(seen)].concat();
+        let kind = ("PLAIN", u32::from(params.kind == 0));
+        let sizes = [("HEAD", self.head as u32), ("ROWS", rows), kind];
+        let constants = [&units.constants()[..], &sizes].concat();
         let [q, k, v] = &self.operands;
         let inputs = [
             Some(q),
