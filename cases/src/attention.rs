@@ -1,11 +1,13 @@
 //! Cases of attention.
 
+use super::form::{Form, any_form, seeded};
 use super::{Bf16Case, Case, F16Case, sequence, values};
 use crate::compare::Tolerance;
 use crate::job::Job;
 use proptest::prelude::*;
-use sam3i_engine::ops::attention::{AttentionOptions, Bias, attention};
+use sam3i_engine::ops::attention::{AttentionOptions, Bias, attention, rotary_attention};
 use sam3i_engine::{Device, Result, Tensor};
+use sam3i_kernels::rope;
 
 /// Self-attention over the thirds of one fused `[batch, n, 3 width]`, or attention of queries to other keys.
 #[derive(Clone, Debug)]
@@ -80,9 +82,12 @@ impl Bf16Case for Attention {
 }
 
 impl F16Case for Attention {
-    /// It has no weights.
+    /// Where keys and values are f16, and on matrix units queries and weights too. An operand of up to 4 is off by up to 2^-11 of itself:
+    /// 1.5e-3 (one standard deviation) in a product of two, sqrt(head_dim) times that in a sum and as much less by its scale;
+    /// six deviations, 0.01, are that share of a weight. Weights times values of up to 4 make 0.04, rounding of weights and values
+    /// 0.004.
     fn f16_tolerance(&self) -> Tolerance {
-        self.gpu_tolerance()
+        Tolerance { absolute: 0.045, relative: 0.0 }
     }
 }
 
@@ -111,6 +116,74 @@ pub fn any_attention() -> impl Strategy<Value = Attention> {
             bias,
         })
     })
+}
+
+/// Self-attention over the thirds of one fused `[batch, n, 3 width]` whose queries and keys are rotated first.
+#[derive(Clone, Debug)]
+pub struct Rotary {
+    /// Batch, tokens, heads, pairs of channels of a head.
+    pub sizes: [usize; 4],
+    /// How the operand lies.
+    pub form: Form,
+    /// Seed of the values.
+    pub seed: u32,
+}
+
+impl Case for Rotary {
+    /// As for [`Attention`], but rotated values reach 6 and head sizes end at 80.
+    const TOLERANCE: Tolerance = Tolerance { absolute: 2e-4, relative: 1e-4 };
+
+    fn run(&self, device: &Device) -> Result<Tensor> {
+        let [b, n, heads, pairs] = self.sizes;
+        let qkv = seeded(6 * b * n * heads * pairs, self.seed, &[]);
+        let qkv = self.form.place(device, &[b, n, 6 * heads * pairs], &qkv)?;
+        let angles = sequence(n * pairs, self.seed ^ 1).into_iter().map(|v| 3.2 * v);
+        let table = angles.flat_map(|angle| [angle.cos(), angle.sin()]).collect();
+        rotary_attention(qkv, &Tensor::from_vec(device, &[n, pairs, 2], table)?, heads)
+    }
+}
+
+impl Bf16Case for Rotary {
+    /// As for [`Attention`]: a rotation leaves the size of what it turns.
+    fn bf16_tolerance(&self) -> Tolerance {
+        Tolerance { absolute: 0.31, relative: 0.0 }
+    }
+}
+
+impl F16Case for Rotary {
+    /// As for [`Attention`]: a rotation leaves the size of what it turns.
+    fn f16_tolerance(&self) -> Tolerance {
+        Tolerance { absolute: 0.045, relative: 0.0 }
+    }
+}
+
+/// Odd numbers of tokens, heads and pairs; several blocks of queries and keys.
+pub fn any_rotary() -> impl Strategy<Value = Rotary> {
+    let small = [1usize..3, 0usize..40, 1usize..4, 1usize..20];
+    let long = [1usize..2, 60usize..200, 1usize..3, 1usize..41];
+    (prop_oneof![3 => small, 1 => long], any_form(), any::<u32>()).prop_map(|(sizes, form, seed)| Rotary {
+        sizes,
+        form,
+        seed,
+    })
+}
+
+/// Calls of the published model at 1008 pixels.
+pub fn published_rotary() -> Vec<Job> {
+    let job = |what, [b, n]: [usize; 2]| {
+        let (heads, d) = (16, 64);
+        let params = rope::Params { heads, head_dim: d };
+        let flops = 4 * (b * heads * n * n * d) as u64 + rope::flops(b * n, params);
+        Job::new(what, flops, 4 * b * n * heads * d, move |device| {
+            let qkv = Tensor::from_vec(device, &[b, n, 3 * heads * d], sequence(3 * b * n * heads * d, 1))?;
+            let table = Tensor::from_vec(device, &[n, d / 2, 2], sequence(n * d, 2))?;
+            Ok(Box::new(move || rotary_attention(qkv.clone(), &table, heads)))
+        })
+    };
+    vec![
+        job("ViT window: 9 x 576 tokens, 16 heads of 64", [9, 576]),
+        job("ViT global: 5184 tokens, 16 heads of 64", [1, 5184]),
+    ]
 }
 
 /// Calls of the published model at 1008 pixels.

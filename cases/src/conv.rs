@@ -45,8 +45,9 @@ impl Bf16Case for Conv {
 }
 
 impl F16Case for Conv {
-    /// A weight of up to 4 is rounded to f16 by up to 2^-11 of itself, 3e-4 (one standard deviation) in a product of two values
-    /// spread over [-4, 4]; a sum of `k` of them by sqrt(k) times 1.5e-3; six deviations.
+    /// A weight of up to 4 is rounded to f16 by up to 2^-11 of itself, in workgroup memory and on matrix units the other operand too:
+    /// 1.5e-3 (one standard deviation) in a product of two values spread over [-4, 4], a sum of `k` of them by sqrt(k) times that;
+    /// six deviations.
     fn f16_tolerance(&self) -> Tolerance {
         Tolerance {
             absolute: 1.5e-3 * 6.0 * ((self.kernel[1] * self.kernel[1] * self.map[2]) as f32).sqrt(),
@@ -101,8 +102,9 @@ impl Bf16Case for ConvTranspose {
 }
 
 impl F16Case for ConvTranspose {
-    /// A weight of up to 4 is rounded to f16 by up to 2^-11 of itself, 3e-4 (one standard deviation) in a product of two values
-    /// spread over [-4, 4]; a sum of `k` of them by sqrt(k) times 1.5e-3; six deviations.
+    /// A weight of up to 4 is rounded to f16 by up to 2^-11 of itself, in workgroup memory and on matrix units the other operand too:
+    /// 1.5e-3 (one standard deviation) in a product of two values spread over [-4, 4], a sum of `k` of them by sqrt(k) times that;
+    /// six deviations.
     fn f16_tolerance(&self) -> Tolerance {
         Tolerance { absolute: 1.5e-3 * 6.0 * (self.0.map[2] as f32).sqrt(), relative: 1e-4 }
     }

@@ -45,9 +45,33 @@ pub fn other_forms(dtype: DType) -> &'static [Device] {
     DEVICES[usize::from(dtype == DType::F16)].get_or_init(|| {
         let options = GpuOptions::default().dtype(dtype);
         let larger = options.clone().form("product", "tiled_128").form("conv", "tiled_128");
-        let larger = start(&larger.form("attention", "short").form("layer_norm", "portable"));
-        larger.into_iter().chain(start(&options.form("attention", "shared"))).collect()
+        let norms = ["layer_norm", "group_norm", "softmax"];
+        let larger = norms.into_iter().fold(larger, |options, op| options.form(op, "portable"));
+        let mut others = start(&larger.form("attention", "short"));
+        others.extend(start(&options.clone().form("attention", "shared")));
+        if dtype == DType::F16 {
+            let has_matrices = others.iter().any(Device::has_matrix_units);
+            others.extend(in_f16(has_matrices).into_iter().flat_map(|forms| {
+                let with = |options: GpuOptions, (op, form): (&str, &str)| options.form(op, form);
+                start(&forms.into_iter().fold(options.clone(), with))
+            }));
+        }
+        others
     })
+}
+
+/// Forms that compute in f16, a device's choice each; those on matrix units where there are any.
+#[cfg(feature = "gpu")]
+fn in_f16(on_matrix_units: bool) -> Vec<[(&'static str, &'static str); 3]> {
+    let forms = |product, conv, attention| [("product", product), ("conv", conv), ("attention", attention)];
+    let mut all = vec![forms("halves_64", "halves_64", "halves"), forms("halves_128", "halves_128", "whole")];
+    if on_matrix_units {
+        all.push(forms("matrices_2", "staged_2", "matrices_64"));
+        all.push(forms("matrices_4", "staged_4", "matrices_128"));
+        all.push(forms("staged_2", "tiled_64", "matrices_64"));
+        all.push(forms("staged_4", "tiled_64", "matrices_128"));
+    }
+    all
 }
 
 /// The GPU that tests run on, with these options otherwise. What was measured on this machine changes nothing.

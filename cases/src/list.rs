@@ -77,6 +77,14 @@ fn check_linear(device: &Device, plan: Plan) -> Checked {
     }
 }
 
+const ROTARY_KERNELS: &[&Kernel] = &[
+    &kernels::rope::gpu::ROPE,
+    &kernels::attention::gpu::FLASH,
+    &kernels::attention::gpu::FLASH_HALVES,
+    &kernels::attention::gpu::PACK,
+    &kernels::attention::gpu::MATRICES,
+];
+
 /// All of them.
 pub const OPS: &[Op] = &[
     Op {
@@ -288,6 +296,16 @@ pub const OPS: &[Op] = &[
         exact: Exact::No,
         check: |device, plan| check(rope::any_rope(), device, plan),
         published: rope::published,
+    },
+    Op {
+        name: "rotary_attention",
+        traced: &["rotary_attention"],
+        formula: "softmax(q kT / sqrt(d)) v, q and k rotated by their position's angles",
+        cpu: PerSetAndBf16,
+        gpu: ROTARY_KERNELS,
+        exact: Exact::No,
+        check: |device, plan| check_rounded(attention::any_rotary(), device, plan),
+        published: attention::published_rotary,
     },
     Op {
         name: "sine_code",

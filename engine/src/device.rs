@@ -249,6 +249,13 @@ impl Device {
         self.as_gpu().is_some_and(|gpu| gpu.matrix_units().is_some())
     }
 
+    /// Whether a form of `product`, `conv` or `attention` on matrix units is there and passed its trial.
+    #[cfg(feature = "gpu")]
+    #[must_use]
+    pub fn has_form_on_matrix_units(&self, op: &str, form: &str) -> bool {
+        self.as_gpu().and_then(crate::gpu::Gpu::matrix_units).is_some_and(|units| units.has(op, form))
+    }
+
     #[cfg(feature = "gpu")]
     pub(crate) fn as_gpu(&self) -> Option<&crate::gpu::Gpu> {
         match &self.0.kind {

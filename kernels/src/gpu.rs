@@ -95,7 +95,7 @@ impl Kernel {
 }
 
 /// A text with these values for its header constants, or the name of one it has not got. A `SIDE` is also written into the types
-/// of its matrices.
+/// of its matrices, and where `F16` is set, `Stored` is four f16 instead of four f32.
 ///
 /// # Errors
 /// The name of the first constant the text lacks.
@@ -109,9 +109,15 @@ pub fn specialised<'a>(text: &'a str, constants: &[Constant]) -> Result<Cow<'a, 
             let side = value.trim_end_matches('u');
             text = Cow::Owned(text.replace("coop_mat8x8", &format!("coop_mat{side}x{side}")));
         }
+        if name == "F16" && value == "true" {
+            text = Cow::Owned(format!("enable f16;\n{}", text.replace(STORED, "alias Stored = vec4<f16>;")));
+        }
     }
     Ok(text)
 }
+
+/// How a text says what it stores in workgroup memory.
+const STORED: &str = "alias Stored = vec4<f32>;";
 
 /// Where the value of a header constant stands, and whether it is a truth value.
 fn header_value(text: &str, name: &str) -> Option<(usize, usize, bool)> {

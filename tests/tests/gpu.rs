@@ -96,8 +96,17 @@ fn f16_weights_take_less_than_two_thirds_of_the_memory_of_f32_ones() {
 fn matrix_units_that_an_adapter_names_compute_what_they_should() {
     let Some(device) = own(&GpuOptions::default().dtype(DType::F16)) else { return };
     let facts = device.gpu_facts().expect("a GPU");
-    let named = !facts.matrices.is_empty() && facts.subgroups.is_some_and(|[least, most]| least == most);
+    let named = !facts.matrices.is_empty() && facts.subgroups.is_some();
     assert_eq!(device.has_matrix_units(), named, "{facts:?}");
+    let forms = [
+        ("product", "matrices_2"),
+        ("product", "staged_4"),
+        ("conv", "staged_2"),
+        ("attention", "matrices_64"),
+    ];
+    for (op, form) in forms {
+        assert_eq!(device.has_form_on_matrix_units(op, form), named, "{op}={form} on {facts:?}");
+    }
 }
 
 #[test]

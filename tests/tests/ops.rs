@@ -24,6 +24,7 @@ proptest! {
     fn attention_agrees_with_the_reference(case in cases::attention::any_attention()) {
         check(&case);
         check_bf16(&case);
+        check_f16(&case);
     }
 
     #[test]
@@ -118,6 +119,13 @@ proptest! {
     #[test]
     fn rope_agrees_with_the_reference(case in cases::rope::any_rope()) {
         check(&case);
+    }
+
+    #[test]
+    fn rotary_attention_agrees_with_the_reference(case in cases::attention::any_rotary()) {
+        check(&case);
+        check_bf16(&case);
+        check_f16(&case);
     }
 
     #[test]

@@ -17,11 +17,25 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 const VARIABLE: &str = "SAM3I_GPU_FORMS";
 
 /// The ops that have several forms, and their forms, the one that every GPU runs first.
-pub const FORMS: [(&str, &[&str]); 4] = [
-    ("product", &["tiled_64", "tiled_128", "matrices_2", "matrices_4"]),
-    ("conv", &["tiled_64", "tiled_128"]),
-    ("attention", &["whole", "short", "shared"]),
+pub const FORMS: [(&str, &[&str]); 6] = [
+    (
+        "product",
+        &[
+            "tiled_64",
+            "tiled_128",
+            "halves_64",
+            "halves_128",
+            "matrices_2",
+            "matrices_4",
+            "staged_2",
+            "staged_4",
+        ],
+    ),
+    ("conv", &["tiled_64", "tiled_128", "halves_64", "halves_128", "staged_2", "staged_4"]),
+    ("attention", &["whole", "short", "shared", "split", "halves", "matrices_64", "matrices_128"]),
     ("layer_norm", &["portable", "subgroups"]),
+    ("group_norm", &["portable", "subgroups"]),
+    ("softmax", &["portable", "subgroups"]),
 ];
 
 /// What was measured, on whose adapters: a part of the adapter's name in lower case, an op, a form. See docs/gpu.md.
@@ -48,8 +62,10 @@ pub enum Source {
 pub(crate) enum Site {
     Product { m: usize, n: usize, k: usize, half: bool },
     Conv { shape: conv::Shape, half: bool },
-    Attention(attention::Shape),
+    Attention { shape: attention::Shape, half: bool },
     LayerNorm { rows: usize, channels: usize },
+    GroupNorm { pixels: usize, channels: usize, groups: usize },
+    Softmax { rows: usize, columns: usize },
 }
 
 impl Site {
@@ -57,8 +73,10 @@ impl Site {
         match self {
             Self::Product { .. } => "product",
             Self::Conv { .. } => "conv",
-            Self::Attention(_) => "attention",
+            Self::Attention { .. } => "attention",
             Self::LayerNorm { .. } => "layer_norm",
+            Self::GroupNorm { .. } => "group_norm",
+            Self::Softmax { .. } => "softmax",
         }
     }
 
@@ -67,8 +85,10 @@ impl Site {
         match *self {
             Self::Product { m, n, k, .. } => (m * n) as u64 * k as u64,
             Self::Conv { shape, .. } => shape.flops(),
-            Self::Attention(shape) => shape.flops(),
+            Self::Attention { shape, .. } => shape.flops(),
             Self::LayerNorm { rows, channels } => (rows * channels) as u64,
+            Self::GroupNorm { pixels, channels, .. } => (pixels * channels) as u64,
+            Self::Softmax { rows, columns } => (rows * columns) as u64,
         }
     }
 }
@@ -86,11 +106,17 @@ impl fmt::Display for Site {
                 let [m, n, c] = [up(h * w), up(shape.out_channels), up(shape.channels)];
                 write!(f, " {} {m} {n} {c} kernel {}", stored(half), shape.kernel)
             }
-            Self::Attention(s) => {
+            Self::Attention { shape: s, half } => {
                 let problems = up(s.batch * s.heads);
-                write!(f, " {problems} heads of {} {} {}", s.head_dim, up(s.queries), up(s.keys))
+                let [type_, queries, keys] =
+                    [stored(half).to_owned(), up(s.queries).to_string(), up(s.keys).to_string()];
+                write!(f, " {type_} {problems} heads of {} {queries} {keys}", s.head_dim)
             }
             Self::LayerNorm { rows, channels } => write!(f, " {} {}", up(rows), up(channels)),
+            Self::GroupNorm { pixels, channels, groups } => {
+                write!(f, " {} {} in {groups}", up(pixels), up(channels))
+            }
+            Self::Softmax { rows, columns } => write!(f, " {} {}", up(rows), up(columns)),
         }
     }
 }
@@ -255,9 +281,12 @@ mod tests {
         assert_eq!(words.len(), 2);
         assert_eq!(words["product"], "tiled_128");
         let error = said("attention=long").expect_err("no such form").to_string();
-        assert!(error.contains("its forms are whole, short, shared"), "{error}");
-        let error = said("softmax").expect_err("it has one form").to_string();
-        assert!(error.contains("product, conv, attention, layer_norm"), "{error}");
+        assert!(
+            error.contains("its forms are whole, short, shared, split, halves, matrices_64, matrices_128"),
+            "{error}"
+        );
+        let error = said("pool").expect_err("it has one form").to_string();
+        assert!(error.contains("product, conv, attention, layer_norm, group_norm, softmax"), "{error}");
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! Measuring which form of each call is the fastest on this machine.
 
-use super::ops::{attention, products, rows};
+use super::ops::{attention, maps, products, rows};
 use super::tuned::Entry;
 use super::{Gpu, Site, Weight};
 use crate::ops::Activation;
 use crate::ops::attention::Bias;
 use crate::{Device, Result, Tensor};
-use sam3i_kernels::conv;
+use sam3i_kernels::{group_norm, layer_norm, softmax};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -59,11 +59,11 @@ pub(crate) fn tune(
 fn offered(gpu: &Gpu, site: Site) -> Vec<&'static str> {
     match site {
         Site::Product { half, .. } => products::forms(gpu, half),
-        Site::Conv { .. } => products::tiled_forms(gpu, &conv::gpu::TILED),
-        Site::Attention(shape) => {
-            attention::forms(shape.head_dim).into_iter().map(|(name, _)| name).collect()
-        }
-        Site::LayerNorm { .. } => rows::layer_norm_forms(gpu),
+        Site::Conv { shape, half } => products::conv_forms(gpu, &shape, half),
+        Site::Attention { shape, half } => attention::forms(gpu, &shape, half),
+        Site::LayerNorm { .. } => rows::subgroup_forms(gpu, &layer_norm::gpu::SUBGROUPS),
+        Site::GroupNorm { .. } => rows::subgroup_forms(gpu, &group_norm::gpu::STATISTICS_SUBGROUPS),
+        Site::Softmax { .. } => rows::subgroup_forms(gpu, &softmax::gpu::SUBGROUPS),
     }
 }
 
@@ -83,7 +83,8 @@ fn measure(
                 measured.refused.push((form, "it left the tolerance of the op's cases".to_owned()));
                 continue;
             }
-            let bound = if form.starts_with("matrices") { APART_IN_F16 } else { APART };
+            let in_f16 = ["halves", "matrices", "staged"].iter().any(|rounds| form.starts_with(rounds));
+            let bound = if in_f16 { APART_IN_F16 } else { APART };
             let apart = distance(&bench.pinned(form)?.to_vec()?, &expected);
             if apart.is_nan() || apart > bound {
                 measured.refused.push((form, format!("it is {apart:.1e} from the portable form")));
@@ -129,10 +130,15 @@ impl<'a> Bench<'a> {
                 let map = tensor(&[shape.height, shape.width, shape.channels], 1)?;
                 (vec![map], Some(weight(shape.out_channels, shape.fan_in(), half)?))
             }
-            Site::Attention(s) => {
+            Site::Attention { shape: s, .. } => {
                 let [queries, keys] = [s.queries, s.keys].map(|tokens| [s.batch, tokens, s.width()]);
                 (vec![tensor(&queries, 1)?, tensor(&keys, 2)?, tensor(&keys, 3)?], None)
             }
+            Site::GroupNorm { pixels, channels, .. } => (
+                vec![tensor(&[1, pixels, channels], 1)?, tensor(&[channels], 2)?, tensor(&[channels], 3)?],
+                None,
+            ),
+            Site::Softmax { rows, columns } => (vec![tensor(&[rows, columns], 1)?], None),
             Site::LayerNorm { rows, channels } => {
                 (vec![tensor(&[rows, channels], 1)?, tensor(&[channels], 2)?, tensor(&[channels], 3)?], None)
             }
@@ -147,10 +153,16 @@ impl<'a> Bench<'a> {
                 products::linear(gpu, x, w, products::After::default(), &[m, n])
             }
             (Site::Conv { shape, .. }, Some(w)) => products::conv(gpu, &shape, x, w, None, Activation::None),
-            (Site::Attention(shape), _) => {
+            (Site::Attention { shape, half }, _) => {
                 let [q, k, v] = [x, &self.operands[1], &self.operands[2]];
-                let seen = attention::Seen { causal: false, key_padding: None, bias: Bias::None };
+                let (bias, in_f32) = (Bias::None, !half);
+                let seen = attention::Seen { causal: false, key_padding: None, bias, in_f32 };
                 attention::attention(gpu, &shape, [q, k, v], &seen)
+            }
+            (Site::Softmax { .. }, _) => rows::softmax(gpu, x),
+            (Site::GroupNorm { groups, .. }, _) => {
+                let p = group_norm::Params { groups, eps: 1e-6, relu: false };
+                maps::group_norm(gpu, p, x, &self.operands[1], &self.operands[2])
             }
             _ => rows::layer_norm(gpu, x, &self.operands[1], &self.operands[2], 1e-6),
         }

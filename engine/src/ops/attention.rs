@@ -1,5 +1,6 @@
 //! Scaled dot-product attention.
 
+use super::rope::rope;
 use super::same_device;
 use crate::gpu::on_gpu;
 #[cfg(feature = "gpu")]
@@ -68,7 +69,8 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, options: AttentionOptions) 
 
     let [q, k, v] = [with_dense_channels(q)?, with_dense_channels(k)?, with_dense_channels(v)?];
     on_gpu!(q.device(), |gpu| {
-        let seen = Seen { causal: options.causal, key_padding: options.key_padding, bias: options.bias };
+        let AttentionOptions { causal, key_padding, bias, in_f32, .. } = options;
+        let seen = Seen { causal, key_padding, bias, in_f32 };
         crate::gpu::ops::attention::attention(gpu, &shape, [&q, &k, &v], &seen)
     });
     let (q_view, k_view, v_view) = (view(&q)?, view(&k)?, view(&v)?);
@@ -97,6 +99,37 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, options: AttentionOptions) 
             let call = cpu::Call { isa, precision, shape: &shape, options: &options };
             cpu::run(call, q_view, k_view, v_view, &mut scratch.values, out);
         }
+    })
+}
+
+/// Self-attention over the thirds of a fused projection, whose queries and keys are first rotated by the angles of their tokens: what
+/// [`rope()`] and [`attention()`] make of it. A GPU rotates on the way to where its kernel wants them.
+///
+/// # Shapes
+/// `qkv [b, n, 3 * heads * d]` in the order q, k, v; `table [n, d / 2, 2]`, see [`rope_table()`](super::rope::rope_table());
+/// out `[b, n, heads * d]`.
+///
+/// # Errors
+/// Those of [`rope()`] and [`attention()`].
+pub fn rotary_attention(qkv: Tensor, table: &Tensor, heads: usize) -> Result<Tensor> {
+    const OP: &str = "rotary_attention";
+    if let Some(second) = second(OP, qkv.device(), [qkv.shape(), table.shape()]) {
+        let x = second.tensor(&qkv)?;
+        let again = |on: &Second| rotary_attention(x, &on.tensor(table)?, heads);
+        return second.compare(rotary_attention(qkv, table, heads), again);
+    }
+    same_device(OP, &[&qkv, table])?;
+    let params = super::rope::checked(OP, &qkv, table, heads)?;
+    let [batch, tokens, _] = qkv.dims()?;
+    let shape = Shape { batch, heads, head_dim: params.head_dim, queries: tokens, keys: tokens };
+    let flops = shape.flops() + sam3i_kernels::rope::flops(batch * tokens, params);
+    let _trace = trace::op(OP, flops, [qkv.shape(), table.shape()]);
+    let device = qkv.device().clone();
+    on_gpu!(device, |gpu| crate::gpu::ops::attention::rotary(gpu, params, qkv, table));
+    trace::unwatched(|| {
+        let qkv = rope(qkv, table, heads)?;
+        let third = |i: usize| qkv.narrow(2, i * shape.width(), shape.width());
+        attention(&third(0)?, &third(1)?, &third(2)?, AttentionOptions::heads(heads))
     })
 }
 

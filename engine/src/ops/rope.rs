@@ -21,15 +21,9 @@ pub fn rope(qkv: Tensor, table: &Tensor, heads: usize) -> Result<Tensor> {
         return second.compare(rope(qkv, table, heads), |on| rope(x, &on.tensor(table)?, heads));
     }
     same_device("rope", &[&qkv, table])?;
-    let [b, n, width] = dims("rope", "[b, n, 3 * heads * d]", &qkv)?;
-    if heads == 0 || !width.is_multiple_of(6 * heads) {
-        let problem = format!("the last axis is not three times {heads} heads of even size");
-        return Err(Error::shape("rope", problem, [qkv.shape(), table.shape()]));
-    }
-    let params = Params { heads, head_dim: width / (3 * heads) };
-    check_shape("rope", "the table", table, &[n, params.head_dim / 2, 2], &qkv)?;
+    let params = checked("rope", &qkv, table, heads)?;
+    let [b, n, _] = qkv.dims()?;
     let _trace = trace::op("rope", flops(b * n, params), [qkv.shape(), table.shape()]);
-    check_f32("rope", &qkv)?;
     on_gpu!(qkv.device(), |gpu| crate::gpu::ops::elementwise::rotate(gpu, params, &qkv, table));
     let table = table.contiguous()?;
     let table = values(&table)?;
@@ -42,6 +36,19 @@ pub fn rope(qkv: Tensor, table: &Tensor, heads: usize) -> Result<Tensor> {
             Backend::Cpu(isa) => cpu::run(isa, params, table, out),
         }
     })
+}
+
+/// The parameters of a call whose operands fit.
+pub(super) fn checked(op: &'static str, qkv: &Tensor, table: &Tensor, heads: usize) -> Result<Params> {
+    let [_, n, width] = dims(op, "[b, n, 3 * heads * d]", qkv)?;
+    if heads == 0 || !width.is_multiple_of(6 * heads) {
+        let problem = format!("the last axis is not three times {heads} heads of even size");
+        return Err(Error::shape(op, problem, [qkv.shape(), table.shape()]));
+    }
+    let params = Params { heads, head_dim: width / (3 * heads) };
+    check_shape(op, "the table", table, &[n, params.head_dim / 2, 2], qkv)?;
+    check_f32(op, qkv)?;
+    Ok(params)
 }
 
 /// The table of [`rope()`] for a grid of tokens numbered row by row: cosine and sine of `scale x w_j` for the first half of

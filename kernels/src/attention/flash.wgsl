@@ -4,6 +4,11 @@
 // SHARES neighbouring threads have a query, each with QUADS quads of its channels (and of its result) in registers; a
 // workgroup has 64 / SHARES queries of one head. Blocks of keys and values go through workgroup memory.
 
+// Keys and values are rounded to f16 on their way to workgroup memory: half the room, half the reads. Then `Stored` is read as
+// vec4<f16>, and f16 enabled.
+const F16: bool = false;
+alias Stored = vec4<f32>;
+
 // Quads of channels of a thread.
 const QUADS: u32 = 16u;
 // Threads of a query: 1, 2 or 4.
@@ -14,6 +19,9 @@ const KEYS: u32 = 16u;
 const BIAS: u32 = 0u;
 const CAUSAL: bool = false;
 const PADDED: bool = false;
+// Keys are split into parts, a workgroup each, and what is stored for merge.wgsl is [parts, batch, queries, heads, head_dim + 2]: sums,
+// the maximum they are relative to, and the total of their weights.
+const SPLIT: bool = false;
 
 const THREADS: u32 = 64u;
 const WIDTH: u32 = QUADS * SHARES;
@@ -43,7 +51,13 @@ struct Params {
     // blocks of queries, and problems, before this dispatch
     first_block: u32,
     first_problem: u32,
-    unused: u32,
+    // of the keys, where they are split
+    parts: u32,
+    // problems in all
+    problems: u32,
+    unused_a: u32,
+    unused_b: u32,
+    unused_c: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -57,8 +71,8 @@ struct Params {
 @group(0) @binding(6) var<storage, read> columns: array<f32>;
 @group(0) @binding(7) var<storage, read_write> out: array<f32>;
 
-var<workgroup> k_tile: array<vec4<f32>, KEYS * WIDTH>;
-var<workgroup> v_tile: array<vec4<f32>, KEYS * WIDTH>;
+var<workgroup> k_tile: array<Stored, KEYS * WIDTH>;
+var<workgroup> v_tile: array<Stored, KEYS * WIDTH>;
 // [keys][threads]: scores, or a thread's share of them.
 var<workgroup> scores: array<f32, KEYS * THREADS>;
 
@@ -110,23 +124,45 @@ fn is_seen(batch: u32, query: u32, key: u32) -> bool {
     return true;
 }
 
-fn bias_of(head: u32, query: u32, key: u32) -> f32 {
+// A key, and where it lies in the map of keys.
+struct Key {
+    number: u32,
+    y: u32,
+    x: u32,
+}
+
+fn key_at(number: u32) -> Key {
+    if (BIAS == 2u) {
+        return Key(number, number / p.map_width, number % p.map_width);
+    }
+    return Key(number, 0u, 0u);
+}
+
+// The next key; it costs no division.
+fn after(key: Key) -> Key {
+    if (BIAS == 2u) {
+        let ends = key.x + 1u == p.map_width;
+        return Key(key.number + 1u, select(key.y, key.y + 1u, ends), select(key.x + 1u, 0u, ends));
+    }
+    return Key(key.number + 1u, 0u, 0u);
+}
+
+fn bias_of(head: u32, query: u32, key: Key) -> f32 {
     let row = head * p.queries + query;
     if (BIAS == 1u) {
-        return bias[p.bias_at + row * p.keys + key];
+        return bias[p.bias_at + row * p.keys + key.number];
     }
     if (BIAS == 2u) {
         let height = p.keys / p.map_width;
-        let of_row = bias[p.bias_at + row * height + key / p.map_width];
-        return of_row + columns[p.columns_at + row * p.map_width + key % p.map_width];
+        return bias[p.bias_at + row * height + key.y] + columns[p.columns_at + row * p.map_width + key.x];
     }
     return 0.0;
 }
 
 // A score with all that belongs to it.
-fn finished(product: f32, batch: u32, head: u32, query: u32, key: u32) -> f32 {
+fn finished(product: f32, batch: u32, head: u32, query: u32, key: Key) -> f32 {
     var score = NOTHING;
-    if (query < p.queries && is_seen(batch, query, key)) {
+    if (query < p.queries && is_seen(batch, query, key.number)) {
         score = product + bias_of(head, query, key);
     }
     return score;
@@ -144,7 +180,10 @@ fn all_shares(j: u32, lane: u32) -> f32 {
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let head = group.y;
-    let batch = group.z + p.first_problem;
+    // Parts of the keys of one problem are neighbours.
+    let parts = select(1u, p.parts, SPLIT);
+    let part = group.z % parts;
+    let batch = group.z / parts + p.first_problem;
     let first_query = (group.x + p.first_block) * QUERIES;
     let query = first_query + lane / SHARES;
     let share = lane % SHARES;
@@ -163,13 +202,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var largest = NOTHING;
     var total = 0.0;
 
+    var start = 0u;
     var limit = p.keys;
+    if (SPLIT) {
+        // Whole blocks for each but the last.
+        let each = ((p.keys + parts - 1u) / parts + KEYS - 1u) / KEYS * KEYS;
+        start = part * each;
+        limit = min(limit, start + each);
+    }
     if (CAUSAL) {
         limit = min(limit, first_query + QUERIES);
     }
     let k_at = p.k_at + batch * p.k_batch + head * p.head_dim;
     let v_at = p.v_at + batch * p.v_batch + head * p.head_dim;
-    for (var first_key = 0u; first_key < limit; first_key += KEYS) {
+    for (var first_key = start; first_key < limit; first_key += KEYS) {
         workgroupBarrier();
         for (var e = lane; e < KEYS * WIDTH; e += THREADS) {
             let key = first_key + e / WIDTH;
@@ -180,30 +226,39 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 keys_quad = k_quad(k_at + key * p.k_token, channel);
                 values_quad = v_quad(v_at + key * p.v_token, channel);
             }
-            k_tile[e] = keys_quad;
-            v_tile[e] = values_quad;
+            if (F16) {
+                // What f16 cannot hold becomes its largest number rather than infinity.
+                keys_quad = clamp(keys_quad, vec4<f32>(-65504.0), vec4<f32>(65504.0));
+                values_quad = clamp(values_quad, vec4<f32>(-65504.0), vec4<f32>(65504.0));
+            }
+            k_tile[e] = Stored(keys_quad);
+            v_tile[e] = Stored(values_quad);
         }
         workgroupBarrier();
 
         // The end is not a constant, so that the loops over keys stay loops: unrolled they would be a page of code each.
         let count = min(KEYS, limit - first_key);
         var next = largest;
+        var key = key_at(first_key);
         for (var j = 0u; j < count; j++) {
             var products = vec4<f32>(0.0);
             for (var i = 0u; i < QUADS; i++) {
-                products += own[i] * k_tile[j * WIDTH + share * QUADS + i];
+                products += own[i] * vec4<f32>(k_tile[j * WIDTH + share * QUADS + i]);
             }
             var score = (products.x + products.y) + (products.z + products.w);
             if (SHARES == 1u) {
-                score = finished(score, batch, head, query, first_key + j);
+                score = finished(score, batch, head, query, key);
                 next = max(next, score);
             }
             scores[j * THREADS + lane] = score;
+            key = after(key);
         }
         if (SHARES > 1u) {
             workgroupBarrier();
+            key = key_at(first_key);
             for (var j = 0u; j < count; j++) {
-                next = max(next, finished(all_shares(j, lane), batch, head, query, first_key + j));
+                next = max(next, finished(all_shares(j, lane), batch, head, query, key));
+                key = after(key);
             }
         }
 
@@ -213,15 +268,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         for (var i = 0u; i < QUADS; i++) {
             sums[i] = sums[i] * shrink;
         }
+        key = key_at(first_key);
         for (var j = 0u; j < count; j++) {
             var score = scores[j * THREADS + lane];
             if (SHARES > 1u) {
-                score = finished(all_shares(j, lane), batch, head, query, first_key + j);
+                score = finished(all_shares(j, lane), batch, head, query, key);
+                key = after(key);
             }
             let weight = select(0.0, exp_f32(score - largest), score > NOTHING);
             total += weight;
             for (var i = 0u; i < QUADS; i++) {
-                sums[i] += weight * v_tile[j * WIDTH + share * QUADS + i];
+                sums[i] += weight * vec4<f32>(v_tile[j * WIDTH + share * QUADS + i]);
             }
         }
     }
@@ -229,8 +286,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if (!exists) {
         return;
     }
-    let inverse = select(0.0, 1.0 / total, total > 0.0);
-    let out_at = (batch * p.queries + query) * (p.heads * p.head_dim) + head * p.head_dim;
+    var inverse = select(0.0, 1.0 / total, total > 0.0);
+    var out_at = ((batch * p.queries + query) * p.heads + head) * p.head_dim;
+    if (SPLIT) {
+        inverse = 1.0;
+        let row = (((part * p.problems + batch) * p.queries) + query) * p.heads + head;
+        out_at = row * (p.head_dim + 2u);
+        if (share == 0u) {
+            out[out_at + p.head_dim] = largest;
+            out[out_at + p.head_dim + 1u] = total;
+        }
+    }
     for (var i = 0u; i < QUADS; i++) {
         let channel = 4u * (share * QUADS + i);
         let result = sums[i] * inverse;

@@ -1,10 +1,10 @@
 //! Attention on a GPU.
 
 use super::Shape;
-use crate::gpu::{Constant, Kernel, PORTABLE, params};
+use crate::gpu::{Constant, Kernel, Needs, PORTABLE, params};
 
 /// All kernels of this op.
-pub const KERNELS: &[&Kernel] = &[&FLASH];
+pub const KERNELS: &[&Kernel] = &[&FLASH, &FLASH_HALVES, &MERGE, &PACK, &MATRICES];
 
 /// Attention of any shape; operands: q, k, v, padding (a word a key), bias (whole, or of the map's rows), bias of its
 /// columns. What is bound for the last three is not read where the constants `PADDED` and `BIAS` do not say so.
@@ -23,12 +23,152 @@ pub const FLASH: Kernel = Kernel {
         &[("QUADS", 16), ("KEYS", 16), ("BIAS", 1), ("PADDED", 1)],
         &[("QUADS", 16), ("KEYS", 16), ("CAUSAL", 1)],
         &[("QUADS", 16), ("SHARES", 2), ("KEYS", 8)],
+        &[("QUADS", 8), ("KEYS", 32), ("BIAS", 2), ("SPLIT", 1)],
+        &[("QUADS", 16), ("KEYS", 16), ("SPLIT", 1)],
+        &[("QUADS", 16), ("SHARES", 2), ("KEYS", 8), ("CAUSAL", 1), ("PADDED", 1), ("SPLIT", 1)],
         &[("QUADS", 4), ("SHARES", 2), ("KEYS", 32)],
         &[("QUADS", 8), ("SHARES", 2), ("KEYS", 16), ("BIAS", 2)],
         &[("QUADS", 16), ("KEYS", 8)],
         &[("QUADS", 16), ("SHARES", 4), ("KEYS", 4), ("BIAS", 2), ("CAUSAL", 1), ("PADDED", 1)],
     ],
 };
+
+/// What [`FLASH`] finds for parts of the keys (`SPLIT`), put together.
+pub const MERGE: Kernel = Kernel {
+    name: "attention_merge",
+    source: include_str!("merge.wgsl"),
+    inputs: 1,
+    params: MergeParams::LAYOUT,
+    threads: 64,
+    needs: PORTABLE,
+    variants: &[],
+};
+
+/// [`FLASH`] with keys and values in f16 in workgroup memory. The constant `F16` is set.
+pub const FLASH_HALVES: Kernel = Kernel {
+    name: "attention_flash_halves",
+    needs: Needs { f16: true, ..PORTABLE },
+    variants: &[
+        &[("F16", 1), ("QUADS", 2), ("KEYS", 32)],
+        &[("F16", 1), ("QUADS", 8), ("KEYS", 32), ("BIAS", 2)],
+        &[("F16", 1), ("QUADS", 16), ("KEYS", 32)],
+        &[("F16", 1), ("QUADS", 16), ("KEYS", 32), ("CAUSAL", 1), ("PADDED", 1)],
+        &[("F16", 1), ("QUADS", 16), ("SHARES", 2), ("KEYS", 16), ("BIAS", 1)],
+        &[("F16", 1), ("QUADS", 16), ("SHARES", 4), ("KEYS", 8)],
+    ],
+    ..FLASH
+};
+
+/// Queries, keys or values in f16 for [`MATRICES`]; operands: the values, and where `ROTATED` the table of their rotation.
+pub const PACK: Kernel = Kernel {
+    name: "attention_pack",
+    source: include_str!("pack.wgsl"),
+    inputs: 2,
+    params: PackParams::LAYOUT,
+    threads: 64,
+    needs: PORTABLE,
+    variants: &[&[("ROTATED", 1)]],
+};
+
+/// Attention on matrix units; operands: q, k, v as [`PACK`] makes them, and the rest as [`FLASH`] has it. Constants: `SIDE`,
+/// `LANES`, `HEAD`, `ROWS`, `PLAIN`.
+pub const MATRICES: Kernel = Kernel {
+    name: "attention_matrices",
+    source: include_str!("matrices.wgsl"),
+    inputs: 6,
+    params: MatricesParams::LAYOUT,
+    threads: 128,
+    needs: Needs { f16: true, subgroups: true, matrices: true, shared: 30 * 1024 },
+    variants: &[
+        &[("SIDE", 16)],
+        &[("SIDE", 16), ("PLAIN", 1)],
+        &[("SIDE", 16), ("ROWS", 32), ("PLAIN", 1)],
+        &[("SIDE", 16), ("LANES", 64), ("HEAD", 32), ("ROWS", 32)],
+        &[("SIDE", 16), ("HEAD", 16), ("ROWS", 32), ("PLAIN", 1)],
+        &[("SIDE", 16), ("HEAD", 128)],
+        &[("SIDE", 8), ("HEAD", 64), ("PLAIN", 1)],
+        &[("SIDE", 8), ("LANES", 8), ("HEAD", 32), ("ROWS", 32)],
+        &[("SIDE", 8), ("LANES", 16), ("HEAD", 128)],
+    ],
+};
+
+params! {
+    /// Parameters of [`PACK`].
+    pub struct PackParams {
+        /// Words of the result.
+        pub words: u32,
+        /// Tokens of a problem.
+        pub tokens: u32,
+        /// The same with those that fill the last block.
+        pub rows: u32,
+        /// Heads.
+        pub heads: u32,
+        /// Channels of a head.
+        pub head_dim: u32,
+        /// Words of a token's head in the result.
+        pub row_words: u32,
+        /// Where the values begin.
+        pub x_at: u32,
+        /// Elements between problems.
+        pub x_batch: u32,
+        /// Elements between tokens.
+        pub x_token: u32,
+        /// Where the table begins.
+        pub table_at: u32,
+        /// What values are multiplied by.
+        pub scale: f32,
+        /// Keeps the size a multiple of 16 bytes.
+        pub unused: u32,
+    }
+}
+
+params! {
+    /// Parameters of [`MATRICES`].
+    pub struct MatricesParams {
+        /// Queries of each problem.
+        pub queries: u32,
+        /// Keys of each problem.
+        pub keys: u32,
+        /// Heads.
+        pub heads: u32,
+        /// Channels of a head.
+        pub head_dim: u32,
+        /// Tokens of a head in the packed queries.
+        pub q_rows: u32,
+        /// Tokens of a head in the packed keys and values.
+        pub k_rows: u32,
+        /// Where the bias begins.
+        pub bias_at: u32,
+        /// Where the bias of columns begins.
+        pub columns_at: u32,
+        /// Columns of the keys' map.
+        pub map_width: u32,
+        /// Blocks of queries that other dispatches do.
+        pub first_block: u32,
+        /// Problems that other dispatches do.
+        pub first_problem: u32,
+        /// [`CAUSAL`], [`PADDED`], [`WHOLE_BIAS`], [`MAP_BIAS`].
+        pub kind: u32,
+    }
+}
+
+/// Kind of a call: query `i` sees keys up to `i`.
+pub const CAUSAL: u32 = 1;
+/// Kind: some keys are padding.
+pub const PADDED: u32 = 2;
+/// Kind: what is added to the scores is `[heads, queries, keys]`.
+pub const WHOLE_BIAS: u32 = 4;
+/// Kind: it is of the map's rows and columns.
+pub const MAP_BIAS: u32 = 8;
+
+/// Keys of a block of [`MATRICES`].
+pub const MATRICES_KEYS: usize = 32;
+
+/// Channels of a head as [`MATRICES`] pads them. `None` for heads it does not take: their matrices would not stay in registers.
+#[must_use]
+pub fn matrices_head(head_dim: usize) -> Option<usize> {
+    [16, 32, 64, 128].into_iter().find(|&padded| head_dim <= padded)
+}
 
 params! {
     /// Parameters of [`FLASH`].
@@ -71,8 +211,26 @@ params! {
         pub first_block: u32,
         /// Problems that other dispatches do.
         pub first_problem: u32,
+        /// Parts of the keys, where they are split.
+        pub parts: u32,
+        /// Problems in all.
+        pub problems: u32,
         /// Keeps the size a multiple of 16 bytes.
-        pub unused: u32,
+        pub unused: [u32; 3],
+    }
+}
+
+params! {
+    /// Parameters of [`MERGE`].
+    pub struct MergeParams {
+        /// Elements of the result.
+        pub len: u32,
+        /// Channels of a head.
+        pub head_dim: u32,
+        /// Problems, queries and heads.
+        pub rows: u32,
+        /// Parts of the keys.
+        pub parts: u32,
     }
 }
 
@@ -108,6 +266,26 @@ pub fn shorter([quads, shares, (name, keys)]: Split) -> Split {
 #[must_use]
 pub fn shared([(quads, in_thread), (shares, threads), keys]: Split) -> Option<Split> {
     (in_thread > 2 && threads < 4).then_some([(quads, in_thread / 2), (shares, threads * 2), keys])
+}
+
+/// The same head with blocks of keys for [`FLASH_HALVES`]: twice as many where there is room.
+#[must_use]
+pub fn halves([quads, shares, (name, keys)]: Split) -> Split {
+    [quads, shares, (name, if quads.1 == 16 { 2 * keys } else { keys })]
+}
+
+/// Workgroups from which on no card has idle cores.
+const ENOUGH_GROUPS: usize = 512;
+/// Keys of a part at least, and parts at most: merging costs a pass over the result for each.
+const LEAST_KEYS: usize = 256;
+const MOST_PARTS: usize = 16;
+
+/// Parts to split the keys into, where the queries alone make too few workgroups; 1 otherwise.
+#[must_use]
+pub fn parts(shape: &Shape, split: &Split) -> usize {
+    let groups = shape.batch * shape.heads * shape.queries.div_ceil(queries_of_a_group(split));
+    let wanted = ENOUGH_GROUPS.div_ceil(groups.max(1));
+    wanted.min(shape.keys / LEAST_KEYS).clamp(1, MOST_PARTS)
 }
 
 /// Queries of a workgroup, for a split.

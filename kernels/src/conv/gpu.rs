@@ -1,10 +1,10 @@
 //! Convolution on a GPU: a matrix product whose left operand is gathered from the map.
 
 use super::Shape;
-use crate::gpu::{Kernel, PORTABLE, params};
+use crate::gpu::{Kernel, Needs, PORTABLE, params};
 
 /// All kernels of this op.
-pub const KERNELS: &[&Kernel] = &[&TILED];
+pub const KERNELS: &[&Kernel] = &[&TILED, &HALVES, &STAGED];
 
 /// Any convolution; operands: map, weight ([`rows`]), bias (not read where the flags do not say so). Tiles are those of
 /// [`crate::matmul::gpu`].
@@ -24,8 +24,44 @@ pub const TILED: Kernel = Kernel {
     ],
 };
 
+/// Any convolution with an f16 weight, f16 in workgroup memory; operands as [`TILED`] has them, but the map twice. Constants:
+/// `ACROSS`, `ACTIVATION`, `ALIGNED`.
+pub const HALVES: Kernel = Kernel {
+    name: "conv_halves",
+    source: include_str!("halves.wgsl"),
+    inputs: 4,
+    params: Params::LAYOUT,
+    threads: 64,
+    needs: Needs { f16: true, ..PORTABLE },
+    variants: &[
+        &[("ACTIVATION", 1)],
+        &[("ACTIVATION", 2), ("ALIGNED", 1)],
+        &[("ACROSS", 16)],
+        &[("ACROSS", 16), ("ACTIVATION", 1), ("ALIGNED", 1)],
+    ],
+};
+
+/// A convolution on matrix units whose channels come in fours; operands as [`TILED`] has them, the weight in f16. Constants:
+/// `SIDE`, `LANES`, `EACH`, `ACTIVATION`.
+pub const STAGED: Kernel = Kernel {
+    name: "conv_staged",
+    source: include_str!("staged.wgsl"),
+    inputs: 3,
+    params: Params::LAYOUT,
+    threads: 128,
+    needs: Needs { f16: true, subgroups: true, matrices: true, shared: 24 * 1024 },
+    variants: &[
+        &[("SIDE", 16)],
+        &[("SIDE", 16), ("ACTIVATION", 1)],
+        &[("SIDE", 16), ("EACH", 2), ("ACTIVATION", 2)],
+        &[("SIDE", 16), ("LANES", 64), ("EACH", 2)],
+        &[("SIDE", 8), ("ACTIVATION", 1)],
+        &[("SIDE", 8), ("LANES", 8), ("EACH", 2)],
+    ],
+};
+
 params! {
-    /// Parameters of [`TILED`].
+    /// Parameters of [`TILED`], [`HALVES`] and [`STAGED`].
     pub struct Params {
         /// Output pixels.
         pub m: u32,

@@ -18,6 +18,9 @@ const BLOCK: u32 = 16u;
 const QUADS: u32 = 2u * ACROSS;
 // Squares of 4 by 4 values that a block of either operand has.
 const SQUARES: u32 = QUADS * (BLOCK / 4u);
+// Threads that store their squares at once have quads of different k of the same rows. The places of the quads of each k are swapped
+// about by this for every four of k, or they would all fall into the same banks.
+const SWAP: u32 = 2u;
 
 struct Params {
     m: u32,
@@ -51,27 +54,46 @@ struct Params {
 var<workgroup> tile: array<vec4<f32>, 2u * BLOCK * QUADS>;
 const W: u32 = BLOCK * QUADS;
 
-// The input of an output pixel at position k of the kernel; zero in the border.
-fn input(row: u32, k: u32) -> f32 {
-    if (k >= p.k) {
-        return 0.0;
+const NOWHERE: u32 = 0xffffffffu;
+
+// The first pixel of the kernel for an output pixel; both wrap to huge numbers before the map, and are outside where there is no
+// such output.
+fn corner_of(row: u32) -> vec2<u32> {
+    if (row >= p.m) {
+        return vec2<u32>(0x40000000u);
     }
-    let tap = k / p.channels;
-    // Positions before the map wrap to huge numbers, which are outside too.
-    let y = (row / p.out_width) * p.stride + tap / p.kernel - p.padding;
-    let column = (row % p.out_width) * p.stride + tap % p.kernel - p.padding;
-    if (y >= p.height || column >= p.width) {
-        return 0.0;
-    }
-    return x[p.x_at + (y * p.width + column) * p.channels + k % p.channels];
+    return vec2<u32>(row / p.out_width, row % p.out_width) * p.stride - p.padding;
 }
 
-// Four values along k of an output pixel; zeros outside.
-fn a_quad(row: u32, k: u32) -> vec4<f32> {
-    if (row >= p.m) {
+// Where the input of an output pixel at position k of the kernel lies; NOWHERE in the border.
+fn place_of(corner: vec2<u32>, k: u32) -> u32 {
+    let tap = k / p.channels;
+    let y = corner.x + tap / p.kernel;
+    let column = corner.y + tap % p.kernel;
+    if (k >= p.k || y >= p.height || column >= p.width) {
+        return NOWHERE;
+    }
+    return p.x_at + (y * p.width + column) * p.channels + k % p.channels;
+}
+
+fn value_of(corner: vec2<u32>, k: u32) -> f32 {
+    let at = place_of(corner, k);
+    if (at == NOWHERE) {
+        return 0.0;
+    }
+    return x[at];
+}
+
+// Four values along k of an output pixel; zeros outside. Where channels come in fours they are of one pixel.
+fn a_quad(corner: vec2<u32>, k: u32) -> vec4<f32> {
+    if (p.channels % 4u != 0u) {
+        return vec4<f32>(value_of(corner, k), value_of(corner, k + 1u), value_of(corner, k + 2u), value_of(corner, k + 3u));
+    }
+    let at = place_of(corner, k);
+    if (at == NOWHERE) {
         return vec4<f32>(0.0);
     }
-    return vec4<f32>(input(row, k), input(row, k + 1u), input(row, k + 2u), input(row, k + 3u));
+    return vec4<f32>(x[at], x[at + 1u], x[at + 2u], x[at + 3u]);
 }
 
 // Four values along k of a row of the weight; zeros outside.
@@ -173,6 +195,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     // columns it sums.
     let load_quad = (lane % SQUARES) / 4u;
     let load_k = 4u * (lane % 4u);
+    let load_at = load_k * QUADS + (load_quad ^ ((lane % 4u) * SWAP));
     let loads_left = THREADS == SQUARES || lane < SQUARES;
     let loads_right = THREADS == SQUARES || lane >= SQUARES;
     let ty = lane / ACROSS;
@@ -188,14 +211,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var c6l = vec4<f32>(); var c6r = vec4<f32>();
     var c7l = vec4<f32>(); var c7r = vec4<f32>();
 
+    let row = first_row + 4u * load_quad;
+    let corner0 = corner_of(row);
+    let corner1 = corner_of(row + 1u);
+    let corner2 = corner_of(row + 2u);
+    let corner3 = corner_of(row + 3u);
     for (var first_k = 0u; first_k < p.k; first_k += BLOCK) {
-        let row = first_row + 4u * load_quad;
         let column = first_column + 4u * load_quad;
         let k = first_k + load_k;
         var a_square: mat4x4<f32>;
         var w_square: mat4x4<f32>;
         if (loads_left) {
-            a_square = transpose(mat4x4<f32>(a_quad(row, k), a_quad(row + 1u, k), a_quad(row + 2u, k), a_quad(row + 3u, k)));
+            a_square =
+                transpose(mat4x4<f32>(a_quad(corner0, k), a_quad(corner1, k), a_quad(corner2, k), a_quad(corner3, k)));
         }
         if (loads_right) {
             w_square =
@@ -203,23 +231,24 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         workgroupBarrier();
         if (loads_left) {
-            tile[load_k * QUADS + load_quad] = a_square[0];
-            tile[(load_k + 1u) * QUADS + load_quad] = a_square[1];
-            tile[(load_k + 2u) * QUADS + load_quad] = a_square[2];
-            tile[(load_k + 3u) * QUADS + load_quad] = a_square[3];
+            tile[load_at] = a_square[0];
+            tile[load_at + QUADS] = a_square[1];
+            tile[load_at + 2u * QUADS] = a_square[2];
+            tile[load_at + 3u * QUADS] = a_square[3];
         }
         if (loads_right) {
-            tile[W + load_k * QUADS + load_quad] = w_square[0];
-            tile[W + (load_k + 1u) * QUADS + load_quad] = w_square[1];
-            tile[W + (load_k + 2u) * QUADS + load_quad] = w_square[2];
-            tile[W + (load_k + 3u) * QUADS + load_quad] = w_square[3];
+            tile[W + load_at] = w_square[0];
+            tile[W + load_at + QUADS] = w_square[1];
+            tile[W + load_at + 2u * QUADS] = w_square[2];
+            tile[W + load_at + 3u * QUADS] = w_square[3];
         }
         workgroupBarrier();
         for (var i = 0u; i < BLOCK; i++) {
-            let upper = tile[i * QUADS + ty];
-            let lower = tile[i * QUADS + ty + ACROSS];
-            let left = tile[W + i * QUADS + tx];
-            let right = tile[W + i * QUADS + tx + ACROSS];
+            let swap = (i / 4u) * SWAP;
+            let upper = tile[i * QUADS + (ty ^ swap)];
+            let lower = tile[i * QUADS + ((ty + ACROSS) ^ swap)];
+            let left = tile[W + i * QUADS + (tx ^ swap)];
+            let right = tile[W + i * QUADS + ((tx + ACROSS) ^ swap)];
             c0l += upper.x * left; c0r += upper.x * right;
             c1l += upper.y * left; c1r += upper.y * right;
             c2l += upper.z * left; c2r += upper.z * right;

@@ -1,9 +1,9 @@
 //! Group norm on a GPU, in three steps: statistics of chunks, of groups, and the norm itself.
 
-use crate::gpu::{Kernel, PORTABLE, params};
+use crate::gpu::{Kernel, Needs, PORTABLE, params};
 
 /// All kernels of this op.
-pub const KERNELS: &[&Kernel] = &[&STATISTICS, &MERGE, &APPLY];
+pub const KERNELS: &[&Kernel] = &[&STATISTICS, &STATISTICS_SUBGROUPS, &MERGE, &APPLY];
 
 /// Pixels of a chunk.
 pub const CHUNK: usize = 256;
@@ -17,6 +17,14 @@ pub const STATISTICS: Kernel = Kernel {
     threads: 64,
     needs: PORTABLE,
     variants: &[],
+};
+
+/// The same with sums by subgroups: two barriers a sum instead of eight.
+pub const STATISTICS_SUBGROUPS: Kernel = Kernel {
+    name: "group_norm_statistics_subgroups",
+    source: include_str!("statistics_subgroups.wgsl"),
+    needs: Needs { subgroups: true, ..PORTABLE },
+    ..STATISTICS
 };
 
 /// Mean and inverse deviation of each group, `[groups]` pairs. Launched over groups.

@@ -5,7 +5,7 @@ use crate::gpu::{Constant, Kernel, Needs, PORTABLE, params};
 use half::f16;
 
 /// All kernels of this op.
-pub const KERNELS: &[&Kernel] = &[&TILED, &HALVE, &MATRICES];
+pub const KERNELS: &[&Kernel] = &[&TILED, &HALVES, &HALVE, &MATRICES, &STAGED];
 
 /// Any product; operands: left operand, weight, bias, residual (whatever is bound for the last two is not read where the
 /// flags do not say so). Constants: `ACROSS`, `HALF`, `ACTIVATION`, `DOUBLED`.
@@ -29,6 +29,26 @@ pub const TILED: Kernel = Kernel {
     ],
 };
 
+/// Any product with an f16 weight, f16 in workgroup memory; operands as [`TILED`] has them, but the left one twice. Constants:
+/// `ACROSS`, `ACTIVATION`, `DOUBLED`, `ALIGNED`.
+pub const HALVES: Kernel = Kernel {
+    name: "matmul_halves",
+    source: include_str!("halves.wgsl"),
+    inputs: 5,
+    params: Params::LAYOUT,
+    threads: 64,
+    needs: Needs { f16: true, ..PORTABLE },
+    variants: &[
+        &[("ACTIVATION", 1)],
+        &[("ACTIVATION", 2), ("ALIGNED", 1)],
+        &[("DOUBLED", 1), ("ACTIVATION", 2), ("ALIGNED", 1)],
+        &[("ACROSS", 16)],
+        &[("ACROSS", 16), ("ALIGNED", 1)],
+        &[("ACROSS", 16), ("ACTIVATION", 1), ("ALIGNED", 1)],
+        &[("ACROSS", 16), ("DOUBLED", 1), ("ACTIVATION", 2), ("ALIGNED", 1)],
+    ],
+};
+
 /// Activations in f16 for [`MATRICES`].
 pub const HALVE: Kernel = Kernel {
     name: "matmul_halve",
@@ -41,20 +61,41 @@ pub const HALVE: Kernel = Kernel {
 };
 
 /// A product on matrix units; operands as [`TILED`]'s, but the first two in f16 and padded. Constants: `SIDE`, `LANES`,
-/// `EACH`, `ACTIVATION`.
+/// `EACH`, `ACTIVATION`, `DOUBLED`.
 pub const MATRICES: Kernel = Kernel {
     name: "matmul_matrices",
     source: include_str!("matrices.wgsl"),
     inputs: 4,
     params: MatricesParams::LAYOUT,
     threads: 128,
-    needs: Needs { f16: true, matrices: true, ..PORTABLE },
-    variants: &[
-        &[("SIDE", 16)],
-        &[("SIDE", 16), ("EACH", 2), ("ACTIVATION", 1)],
-        &[("SIDE", 8), ("LANES", 8), ("EACH", 2), ("ACTIVATION", 2)],
-    ],
+    needs: Needs { f16: true, subgroups: true, matrices: true, ..PORTABLE },
+    variants: MATRICES_VARIANTS,
 };
+
+/// The same by way of workgroup memory; operands and constants as [`MATRICES`] has them.
+pub const STAGED: Kernel = Kernel {
+    name: "matmul_staged",
+    source: include_str!("staged.wgsl"),
+    inputs: 4,
+    params: MatricesParams::LAYOUT,
+    threads: 128,
+    needs: Needs { f16: true, subgroups: true, matrices: true, shared: 24 * 1024 },
+    variants: MATRICES_VARIANTS,
+};
+
+const MATRICES_VARIANTS: &[&[Constant]] = &[
+    &[("SIDE", 16)],
+    &[("SIDE", 16), ("ACTIVATION", 1)],
+    &[("SIDE", 16), ("ACTIVATION", 2)],
+    &[("SIDE", 16), ("LANES", 64)],
+    &[("SIDE", 16), ("EACH", 2)],
+    &[("SIDE", 16), ("EACH", 2), ("ACTIVATION", 1)],
+    &[("SIDE", 16), ("EACH", 2), ("ACTIVATION", 2)],
+    &[("SIDE", 16), ("DOUBLED", 1), ("ACTIVATION", 2)],
+    &[("SIDE", 8), ("ACTIVATION", 2)],
+    &[("SIDE", 8), ("LANES", 8), ("EACH", 2), ("ACTIVATION", 2)],
+    &[("SIDE", 8), ("LANES", 64), ("EACH", 2), ("DOUBLED", 1)],
+];
 
 params! {
     /// Parameters of [`HALVE`].
@@ -81,14 +122,14 @@ params! {
         pub m: u32,
         /// Columns.
         pub n: u32,
-        /// Terms of a sum, padded to whole matrices.
+        /// Terms of a sum, padded to whole blocks.
         pub k: u32,
         /// f16 values between rows of the weight.
         pub w_stride: u32,
         /// f16 values between rows of the left operand.
         pub a_stride: u32,
-        /// Keeps what follows where [`Params`] has it.
-        pub unused_a: u32,
+        /// Width of the map of a transposed convolution.
+        pub width: u32,
         /// Where the bias begins.
         pub bias_at: u32,
         /// Where the residual begins.
@@ -97,15 +138,17 @@ params! {
         pub flags: u32,
         /// Tiles of rows that other dispatches do.
         pub first_tile: u32,
+        /// Its output channels.
+        pub out_channels: u32,
         /// Keeps the size a multiple of 16 bytes.
-        pub unused_b: [u32; 2],
+        pub unused: u32,
     }
 }
 
 /// f16 rows and columns are padded to multiples of this, the largest tile of [`MATRICES`].
 pub const LARGEST_TILE: usize = 128;
-/// f16 rows are padded to multiples of this many values, the largest matrix.
-pub const LARGEST_MATRIX: usize = 16;
+/// f16 rows are padded to multiples of this many values, a block of [`STAGED`].
+pub const HALF_BLOCK: usize = 32;
 
 /// Rows and columns of a tile of [`MATRICES`].
 #[must_use]
@@ -171,13 +214,13 @@ pub fn groups(rows: usize, n: usize, tile: usize) -> [u32; 3] {
     [n.div_ceil(tile) as u32, rows as u32, 1]
 }
 
-/// Words of a row of `k` f16 values, whole matrices.
+/// Words of a row of `k` f16 values, whole blocks.
 #[must_use]
 pub fn half_stride(k: usize) -> usize {
-    k.next_multiple_of(LARGEST_MATRIX) / 2
+    k.next_multiple_of(HALF_BLOCK) / 2
 }
 
-/// The rows of `k` values as f16, two a word, padded with zeros to whole tiles and matrices. Values beyond f16's range become
+/// The rows of `k` values as f16, two a word, padded with zeros to whole tiles and blocks. Values beyond f16's range become
 /// infinite.
 #[must_use]
 pub fn half_rows(k: usize, values: &[f32]) -> Vec<u32> {
@@ -196,11 +239,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn half_rows_are_padded_to_whole_tiles_and_matrices() {
+    fn half_rows_are_padded_to_whole_tiles_and_blocks() {
         let one = 0x3c00;
         let words = half_rows(3, &[1.0; 6]);
-        assert_eq!(words.len(), LARGEST_TILE * 8);
-        assert_eq!(words[..10], [one << 16 | one, one, 0, 0, 0, 0, 0, 0, one << 16 | one, one]);
-        assert_eq!(words[10..].iter().max(), Some(&0));
+        assert_eq!(words.len(), LARGEST_TILE * 16);
+        assert_eq!(words[..2], [one << 16 | one, one]);
+        assert_eq!(words[2..16].iter().max(), Some(&0));
+        assert_eq!(words[16..18], [one << 16 | one, one]);
+        assert_eq!(words[18..].iter().max(), Some(&0));
     }
 }

@@ -19,6 +19,8 @@ const LANES: u32 = 32u;
 const EACH: u32 = 4u;
 // 0 none, 1 relu, 2 gelu
 const ACTIVATION: u32 = 0u;
+// Rows are the pixels of a map, columns the four taps of a transposed convolution: results go to the doubled map.
+const DOUBLED: bool = false;
 
 const THREADS: u32 = 4u * LANES;
 const SPAN: u32 = EACH * SIDE;
@@ -26,20 +28,21 @@ const SPAN: u32 = EACH * SIDE;
 struct Params {
     m: u32,
     n: u32,
-    // padded to whole matrices
+    // padded to whole blocks
     k: u32,
     // f16 values between rows of the weight
     w_stride: u32,
     a_stride: u32,
-    unused_a: u32,
+    // of the map, where results are doubled
+    width: u32,
     bias_at: u32,
     residual_at: u32,
     // 1 there is a bias, 2 there is a residual
     flags: u32,
     // tiles of rows before this dispatch
     first_tile: u32,
-    unused_b: u32,
-    unused_c: u32,
+    out_channels: u32,
+    unused: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -84,14 +87,25 @@ fn gelu(v: f32) -> f32 {
     return max(v, 0.0) - 0.5 * a * erfc_f32(a * 0.70710678);
 }
 
+// Where a result goes.
+fn place(row: u32, column: u32) -> u32 {
+    if (DOUBLED) {
+        let tap = column / p.out_channels;
+        let y = 2u * (row / p.width) + tap / 2u;
+        let x = 2u * (row % p.width) + tap % 2u;
+        return (y * 2u * p.width + x) * p.out_channels + column % p.out_channels;
+    }
+    return row * p.n + column;
+}
+
 fn store(row: u32, column: u32, sum: f32) {
     if (row >= p.m || column >= p.n) {
         return;
     }
-    let at = row * p.n + column;
+    let at = place(row, column);
     var v = sum;
     if ((p.flags & 1u) != 0u) {
-        v += bias[p.bias_at + column];
+        v += bias[p.bias_at + select(column, column % p.out_channels, DOUBLED)];
     }
     if (ACTIVATION == 1u) {
         v = max(v, 0.0);
@@ -105,9 +119,16 @@ fn store(row: u32, column: u32, sum: f32) {
 }
 
 @compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-    let subgroup = thread / LANES;
-    let lane = thread % LANES;
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+    @builtin(subgroup_id) subgroup_number: u32,
+    @builtin(subgroup_invocation_id) lane: u32,
+    @builtin(subgroup_size) lanes: u32,
+) {
+    // Where subgroups are of another size there are not four, and nothing is stored: the trial before the first use notices.
+    let is_made_for_this = lanes == LANES;
+    let subgroup = min(subgroup_number, 3u);
     let first_row = ((group.y + p.first_tile) * 2u + subgroup / 2u) * SPAN;
     let first_column = (group.x * 2u + subgroup % 2u) * SPAN;
 
@@ -135,7 +156,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             workgroupBarrier();
             coopStoreT(sums[i][j], &stage[slot], SIDE);
             workgroupBarrier();
-            for (var e = lane; e < SIDE * SIDE; e += LANES) {
+            for (var e = lane; is_made_for_this && e < SIDE * SIDE; e += LANES) {
                 store(first_row + i * SIDE + e / SIDE, first_column + j * SIDE + e % SIDE, stage[slot + e]);
             }
         }

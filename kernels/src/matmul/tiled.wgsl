@@ -20,6 +20,9 @@ const BLOCK: u32 = 16u;
 const QUADS: u32 = 2u * ACROSS;
 // Squares of 4 by 4 values that a block of either operand has.
 const SQUARES: u32 = QUADS * (BLOCK / 4u);
+// Threads that store their squares at once have quads of different k of the same rows. The places of the quads of each k are swapped
+// about by this for every four of k, or they would all fall into the same banks.
+const SWAP: u32 = 2u;
 
 struct Params {
     m: u32,
@@ -184,6 +187,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     // columns it sums.
     let load_quad = (lane % SQUARES) / 4u;
     let load_k = 4u * (lane % 4u);
+    let load_at = load_k * QUADS + (load_quad ^ ((lane % 4u) * SWAP));
     let loads_left = THREADS == SQUARES || lane < SQUARES;
     let loads_right = THREADS == SQUARES || lane >= SQUARES;
     let ty = lane / ACROSS;
@@ -214,23 +218,24 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         workgroupBarrier();
         if (loads_left) {
-            tile[load_k * QUADS + load_quad] = a_square[0];
-            tile[(load_k + 1u) * QUADS + load_quad] = a_square[1];
-            tile[(load_k + 2u) * QUADS + load_quad] = a_square[2];
-            tile[(load_k + 3u) * QUADS + load_quad] = a_square[3];
+            tile[load_at] = a_square[0];
+            tile[load_at + QUADS] = a_square[1];
+            tile[load_at + 2u * QUADS] = a_square[2];
+            tile[load_at + 3u * QUADS] = a_square[3];
         }
         if (loads_right) {
-            tile[W + load_k * QUADS + load_quad] = w_square[0];
-            tile[W + (load_k + 1u) * QUADS + load_quad] = w_square[1];
-            tile[W + (load_k + 2u) * QUADS + load_quad] = w_square[2];
-            tile[W + (load_k + 3u) * QUADS + load_quad] = w_square[3];
+            tile[W + load_at] = w_square[0];
+            tile[W + load_at + QUADS] = w_square[1];
+            tile[W + load_at + 2u * QUADS] = w_square[2];
+            tile[W + load_at + 3u * QUADS] = w_square[3];
         }
         workgroupBarrier();
         for (var i = 0u; i < BLOCK; i++) {
-            let upper = tile[i * QUADS + ty];
-            let lower = tile[i * QUADS + ty + ACROSS];
-            let left = tile[W + i * QUADS + tx];
-            let right = tile[W + i * QUADS + tx + ACROSS];
+            let swap = (i / 4u) * SWAP;
+            let upper = tile[i * QUADS + (ty ^ swap)];
+            let lower = tile[i * QUADS + ((ty + ACROSS) ^ swap)];
+            let left = tile[W + i * QUADS + (tx ^ swap)];
+            let right = tile[W + i * QUADS + ((tx + ACROSS) ^ swap)];
             c0l += upper.x * left; c0r += upper.x * right;
             c1l += upper.y * left; c1r += upper.y * right;
             c2l += upper.z * left; c2r += upper.z * right;

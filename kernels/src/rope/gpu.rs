@@ -19,7 +19,7 @@ pub const ROPE: Kernel = Kernel {
 params! {
     /// Parameters of [`ROPE`].
     pub struct Params {
-        /// Pairs of channels, v's too.
+        /// Pairs of channels of the result.
         pub pairs: u32,
         /// Where the operand begins.
         pub x_at: u32,
@@ -31,7 +31,9 @@ params! {
         pub width: u32,
         /// Channels of a head.
         pub head_dim: u32,
+        /// How much of the operand is wanted: 2 without v, 3 with it.
+        pub thirds: u32,
         /// Keeps the size a multiple of 16 bytes.
-        pub unused: [u32; 2],
+        pub unused: u32,
     }
 }

@@ -1,5 +1,5 @@
-// Axial rotary position encoding of q and k of a fused projection; v is copied. Contract: mod.rs; one pair of channels a
-// thread.
+// Axial rotary position encoding of q and k of a fused projection; v is copied, or where nobody wants it left out. Contract: mod.rs;
+// one pair of channels a thread.
 
 const THREADS: u32 = 64u;
 
@@ -11,8 +11,9 @@ struct Params {
     // channels of q, of a head
     width: u32,
     head_dim: u32,
-    unused_a: u32,
-    unused_b: u32,
+    // 2 without v, 3 with it
+    thirds: u32,
+    unused: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -26,14 +27,16 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     if (i >= p.pairs) {
         return;
     }
-    let channel = (2u * i) % (3u * p.width);
-    let token = (2u * i) / (3u * p.width) % p.tokens;
-    let u = x[p.x_at + 2u * i];
-    let v = x[p.x_at + 2u * i + 1u];
+    let channel = (2u * i) % (p.thirds * p.width);
+    let row = (2u * i) / (p.thirds * p.width);
+    let token = row % p.tokens;
+    let at = p.x_at + row * (3u * p.width) + channel;
+    let u = x[at];
+    let v = x[at + 1u];
     if (channel < 2u * p.width) {
-        let at = p.table_at + token * p.head_dim + channel % p.head_dim;
-        let cosine = table[at];
-        let sine = table[at + 1u];
+        let angle = p.table_at + token * p.head_dim + channel % p.head_dim;
+        let cosine = table[angle];
+        let sine = table[angle + 1u];
         out[2u * i] = u * cosine - v * sine;
         out[2u * i + 1u] = u * sine + v * cosine;
     } else {

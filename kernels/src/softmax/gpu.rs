@@ -1,9 +1,9 @@
 //! Softmax on a GPU.
 
-use crate::gpu::{Kernel, PORTABLE, params};
+use crate::gpu::{Kernel, Needs, PORTABLE, params};
 
 /// All kernels of this op.
-pub const KERNELS: &[&Kernel] = &[&SOFTMAX];
+pub const KERNELS: &[&Kernel] = &[&SOFTMAX, &SUBGROUPS];
 
 /// Softmax, a workgroup a row.
 pub const SOFTMAX: Kernel = Kernel {
@@ -14,6 +14,14 @@ pub const SOFTMAX: Kernel = Kernel {
     threads: 64,
     needs: PORTABLE,
     variants: &[],
+};
+
+/// The same with sums by subgroups: two barriers a sum instead of eight.
+pub const SUBGROUPS: Kernel = Kernel {
+    name: "softmax_subgroups",
+    source: include_str!("subgroups.wgsl"),
+    needs: Needs { subgroups: true, ..PORTABLE },
+    ..SOFTMAX
 };
 
 params! {

@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::nn::{LayerNorm, Linear, add};
 use crate::weights::Weights;
 use sam3i_engine::ops::Activation;
-use sam3i_engine::ops::attention::{AttentionOptions, attention};
+use sam3i_engine::ops::attention::rotary_attention;
 use sam3i_engine::{Tensor, ops, trace};
 
 /// What all blocks share.
@@ -100,12 +100,9 @@ impl Layers {
 
     /// Rotary self-attention of each sequence: `[b, n, c]` to the same.
     fn attention(&self, x_bnc: &Tensor, rope: &Tensor, heads: usize) -> Result<Tensor> {
-        let c = x_bnc.last_dim();
         let qkv = self.qkv.forward(x_bnc)?;
         trace::tap("qkv", &qkv);
-        let qkv = ops::rope::rope(qkv, rope, heads)?;
-        let [q, k, v] = [qkv.narrow(2, 0, c)?, qkv.narrow(2, c, c)?, qkv.narrow(2, 2 * c, c)?];
-        let y = attention(&q, &k, &v, AttentionOptions::heads(heads))?;
+        let y = rotary_attention(qkv, rope, heads)?;
         let y = self.proj.forward(&y)?;
         trace::tap("attn", &y);
         Ok(y)

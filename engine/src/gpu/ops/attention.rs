@@ -1,48 +1,204 @@
 //! Attention.
 
-use super::{Call, Gpu};
+use super::matrices::{MatrixUnits, UnitForm};
+use super::{Buffer, Call, Gpu, Line, elementwise};
 use crate::gpu::Site;
 use crate::ops::attention::Bias;
-use crate::{Error, Result, Tensor};
+use crate::{DType, Error, Result, Tensor};
 use sam3i_kernels::attention::Shape;
 use sam3i_kernels::attention::gpu::{
-    FLASH, MOST_CHANNELS, Params, Split, queries_of_a_group, shared, shorter, split,
+    CAUSAL, FLASH, FLASH_HALVES, MAP_BIAS, MATRICES_KEYS, MERGE, MOST_CHANNELS, MatricesParams, MergeParams,
+    PACK, PADDED, PackParams, Params, Split, WHOLE_BIAS, halves, matrices_head, parts as key_parts,
+    queries_of_a_group, shared, shorter, split,
 };
+use sam3i_kernels::gpu::{Constant, Kernel, line};
+use sam3i_kernels::rope;
 
 /// Flops of a dispatch, so that even a slow GPU is done with it in a fraction of a second.
 const MOST_WORK: u64 = 32_000_000_000;
+
+/// Queries and keys from which on matrix units pay: below, most of their work would be padding.
+const WORTH_IT: usize = 32;
 
 /// What is seen, and what is added to the scores.
 pub(crate) struct Seen<'a> {
     pub causal: bool,
     pub key_padding: Option<&'a [bool]>,
     pub bias: Bias<'a>,
+    pub in_f32: bool,
 }
 
 /// Attention of `q` over `k` and `v`, whose channels lie side by side.
-pub(crate) fn attention(gpu: &Gpu, shape: &Shape, [q, k, v]: [&Tensor; 3], seen: &Seen) -> Result<Tensor> {
-    let output = gpu.buffer(q.len())?;
-    let forms = forms(shape.head_dim);
-    if forms.is_empty() {
-        let problem = format!("heads of {} channels; the GPU takes {MOST_CHANNELS} at most", shape.head_dim);
-        return Err(Error::shape("attention", problem, [q.shape()]));
+pub(crate) fn attention(gpu: &Gpu, shape: &Shape, qkv: [&Tensor; 3], seen: &Seen) -> Result<Tensor> {
+    let [q, ..] = qkv;
+    match chosen(gpu, shape, seen.in_f32)? {
+        Chosen::Flash(how) => flash(gpu, shape, &how, qkv, seen),
+        Chosen::Units(units, form) => {
+            let packed = Packed::of(gpu, shape, form, qkv, None)?;
+            let output = gpu.buffer(q.len())?;
+            packed.attend(gpu, units, form, shape, seen, &output)?;
+            Ok(Tensor::from_gpu(q.device(), q.shape(), output))
+        }
     }
-    let names: Vec<_> = forms.iter().map(|(name, _)| *name).collect();
-    let form = gpu.form(Site::Attention(*shape), &names, None);
-    let split = forms.iter().find(|(name, _)| *name == form).map_or(forms[0].1, |(_, split)| *split);
-    let dense = match seen.bias {
-        Bias::None => Vec::new(),
-        Bias::Full(bias) => vec![bias.contiguous()?],
-        Bias::Factored { rows, columns } => vec![rows.contiguous()?, columns.contiguous()?],
-    };
-    let biases = dense.iter().map(|t| t.on_gpu("attention")).collect::<Result<Vec<_>>>()?;
-    let padding = seen.key_padding.map(|flags| {
-        let words: Vec<u32> = flags.iter().map(|&padding| u32::from(padding)).collect();
-        gpu.upload(&words)
-    });
-    let padding = padding.transpose()?;
+}
+
+/// Self-attention over the thirds of a fused projection `[b, n, 3 width]`, whose q and k are rotated by the table's angles on the
+/// way to where the kernel wants them.
+pub(crate) fn rotary(gpu: &Gpu, params: rope::Params, qkv: Tensor, table: &Tensor) -> Result<Tensor> {
+    let (qkv, table) = (qkv.contiguous()?, table.contiguous()?);
+    let [batch, tokens, _] = qkv.dims()?;
+    let (heads, head_dim) = (params.heads, params.head_dim);
+    let shape = Shape { batch, heads, head_dim, queries: tokens, keys: tokens };
+    let width = shape.width();
+    let seen = Seen { causal: false, key_padding: None, bias: Bias::None, in_f32: false };
+    let third = |t: &Tensor, i: usize| t.narrow(2, i * width, width);
+    match chosen(gpu, &shape, false)? {
+        Chosen::Flash(how) => {
+            let rotated = elementwise::rotated_thirds(gpu, params, &qkv, &table)?;
+            let (q, k, v) = (third(&rotated, 0)?, third(&rotated, 1)?, third(&qkv, 2)?);
+            flash(gpu, &shape, &how, [&q, &k, &v], &seen)
+        }
+        Chosen::Units(units, form) => {
+            let device = qkv.device().clone();
+            let (q, k, v) = (third(&qkv, 0)?, third(&qkv, 1)?, third(&qkv, 2)?);
+            let packed = Packed::of(gpu, &shape, form, [&q, &k, &v], Some(&table))?;
+            drop((q, k, v, qkv)); // its memory serves the result
+            let output = gpu.buffer(batch * tokens * width)?;
+            packed.attend(gpu, units, form, &shape, &seen, &output)?;
+            Ok(Tensor::from_gpu(&device, &[batch, tokens, width], output))
+        }
+    }
+}
+
+/// How a call runs.
+enum Chosen {
+    Flash(Flash),
+    Units(MatrixUnits, UnitForm),
+}
+
+/// A form without matrix units.
+#[derive(Clone, Copy)]
+struct Flash {
+    name: &'static str,
+    kernel: &'static Kernel,
+    split: Split,
+    /// Parts of the keys, each for a workgroup.
+    parts: usize,
+}
+
+fn chosen(gpu: &Gpu, shape: &Shape, in_f32: bool) -> Result<Chosen> {
+    let half = gpu.dtype() == DType::F16 && !in_f32;
+    let flashes = flashes(gpu, shape, half);
+    if flashes.is_empty() {
+        let problem = format!("heads of {} channels; the GPU takes {MOST_CHANNELS} at most", shape.head_dim);
+        return Err(Error::shape("attention", problem, [&[shape.batch, shape.queries, shape.width()][..]]));
+    }
+    let units = units(gpu, shape, half);
+    let worth_it = shape.queries >= WORTH_IT && shape.keys >= WORTH_IT;
+    let on_units = units.filter(|_| worth_it).map(|units| units.usual_attention(shape));
+    // Few queries leave a card idle, unless they share the keys out; no other form does.
+    let in_parts = flashes.iter().any(|flash| flash.parts > 1).then_some("split");
+    let rule = on_units.or(in_parts).or(half.then_some("halves"));
+    let form = gpu.form(Site::Attention { shape: *shape, half }, &forms(gpu, shape, half), rule);
+    if let Some(units) = units
+        && let Some(form) = units.attentions().find(|(name, ..)| *name == form)
+    {
+        return Ok(Chosen::Units(units, form));
+    }
+    Ok(Chosen::Flash(*flashes.iter().find(|flash| flash.name == form).unwrap_or(&flashes[0])))
+}
+
+/// The forms of a call, the one that every GPU runs first.
+pub(crate) fn forms(gpu: &Gpu, shape: &Shape, half: bool) -> Vec<&'static str> {
+    let flashes = flashes(gpu, shape, half).into_iter().map(|flash| flash.name);
+    let units = units(gpu, shape, half);
+    let on_units = units.into_iter().flat_map(|units| units.attentions().map(|(name, ..)| name));
+    // 128 channels of 32 queries would not stay in registers.
+    flashes.chain(on_units.filter(|&name| name != "matrices_128" || shape.head_dim <= 64)).collect()
+}
+
+/// The matrix units, where they take the call.
+fn units(gpu: &Gpu, shape: &Shape, half: bool) -> Option<MatrixUnits> {
+    if !half || matrices_head(shape.head_dim).is_none() {
+        return None;
+    }
+    gpu.matrix_units()
+}
+
+/// The forms of attention without matrix units; none if heads are too large.
+fn flashes(gpu: &Gpu, shape: &Shape, half: bool) -> Vec<Flash> {
+    let Some(whole) = split(shape.head_dim) else { return Vec::new() };
+    let flash = |name, split| Flash { name, kernel: &FLASH, split, parts: 1 };
+    let mut forms = vec![flash("whole", whole), flash("short", shorter(whole))];
+    forms.extend(shared(whole).map(|split| flash("shared", split)));
+    let parts = key_parts(shape, &whole);
+    if parts > 1 {
+        forms.push(Flash { parts, ..flash("split", whole) });
+    }
+    if half && gpu.fits(&FLASH_HALVES, &halves(whole)) {
+        forms.push(Flash { kernel: &FLASH_HALVES, ..flash("halves", halves(whole)) });
+    }
+    forms
+}
+
+fn stride(t: &Tensor, axis: usize) -> u32 {
+    t.strides()[axis] as u32
+}
+
+/// What is seen and added, on the GPU.
+struct Added {
+    padding: Option<Buffer>,
+    biases: Vec<Tensor>,
+}
+
+impl Added {
+    fn new(gpu: &Gpu, seen: &Seen) -> Result<Self> {
+        let biases = match seen.bias {
+            Bias::None => Vec::new(),
+            Bias::Full(bias) => vec![bias.contiguous()?],
+            Bias::Factored { rows, columns } => vec![rows.contiguous()?, columns.contiguous()?],
+        };
+        let padding = seen.key_padding.map(|flags| {
+            let words: Vec<u32> = flags.iter().map(|&padding| u32::from(padding)).collect();
+            gpu.upload(&words)
+        });
+        Ok(Self { padding: padding.transpose()?, biases })
+    }
+
+    /// The biases, and where each begins.
+    fn biases(&self) -> Result<[Option<(&Buffer, u32)>; 2]> {
+        let bias = |i: usize| self.biases.get(i).map(|t| t.on_gpu("attention")).transpose();
+        Ok([bias(0)?, bias(1)?])
+    }
+
+    fn map_width(&self) -> u32 {
+        self.biases.get(1).map_or(1, |t| t.last_dim() as u32)
+    }
+
+    fn kind(&self, seen: &Seen) -> u32 {
+        let bias = [0, WHOLE_BIAS, MAP_BIAS][self.biases.len()];
+        let flag = |there: bool, flag: u32| if there { flag } else { 0 };
+        bias | flag(seen.causal, CAUSAL) | flag(self.padding.is_some(), PADDED)
+    }
+
+    fn constants(&self, seen: &Seen) -> [Constant; 3] {
+        [
+            ("BIAS", self.biases.len() as u32),
+            ("CAUSAL", u32::from(seen.causal)),
+            ("PADDED", u32::from(self.padding.is_some())),
+        ]
+    }
+}
+
+/// On the cores that everything runs on.
+fn flash(gpu: &Gpu, shape: &Shape, how: &Flash, [q, k, v]: [&Tensor; 3], seen: &Seen) -> Result<Tensor> {
+    let Flash { kernel, split, parts: key_parts, .. } = how;
+    let rows = shape.batch * shape.queries * shape.heads;
+    let in_parts = *key_parts > 1;
+    let output = gpu.buffer(if in_parts { key_parts * rows * (shape.head_dim + 2) } else { q.len() })?;
+    let added = Added::new(gpu, seen)?;
+    let biases = added.biases()?;
     let operands = [q.on_gpu("attention")?, k.on_gpu("attention")?, v.on_gpu("attention")?];
-    let stride = |t: &Tensor, axis: usize| t.strides()[axis] as u32;
     let params = Params {
         queries: shape.queries as u32,
         keys: shape.keys as u32,
@@ -57,50 +213,188 @@ pub(crate) fn attention(gpu: &Gpu, shape: &Shape, [q, k, v]: [&Tensor; 3], seen:
         v_at: operands[2].1,
         v_batch: stride(v, 0),
         v_token: stride(v, 1),
-        bias_at: biases.first().map_or(0, |(_, at)| *at),
-        columns_at: biases.get(1).map_or(0, |(_, at)| *at),
-        map_width: dense.get(1).map_or(1, |t| t.last_dim() as u32),
+        bias_at: biases[0].map_or(0, |(_, at)| at),
+        columns_at: biases[1].map_or(0, |(_, at)| at),
+        map_width: added.map_width(),
         scale: 1.0 / (shape.head_dim as f32).sqrt(),
         first_block: 0,
         first_problem: 0,
-        unused: 0,
+        parts: *key_parts as u32,
+        problems: shape.batch as u32,
+        unused: [0; 3],
     };
-    let constants = [
-        split[0],
-        split[1],
-        split[2],
-        ("BIAS", biases.len() as u32),
-        ("CAUSAL", u32::from(seen.causal)),
-        ("PADDED", u32::from(padding.is_some())),
-    ];
+    let kind = [("F16", u32::from(kernel.needs.f16)), ("SPLIT", u32::from(in_parts))];
+    let constants = [&kind[..], &split[..], &added.constants(seen)].concat();
     let inputs = [
         Some(operands[0].0),
         Some(operands[1].0),
         Some(operands[2].0),
-        padding.as_ref(),
-        biases.first().map(|(buffer, _)| *buffer),
-        biases.get(1).map(|(buffer, _)| *buffer),
+        added.padding.as_ref(),
+        biases[0].map(|(buffer, _)| buffer),
+        biases[1].map(|(buffer, _)| buffer),
     ];
-    for part in parts(shape, queries_of_a_group(&split)) {
+    for part in parts(shape, queries_of_a_group(split)) {
         let params = Params { first_block: part.first_block, first_problem: part.first_problem, ..params };
+        let [x, y, z] = part.groups;
         gpu.dispatch(&Call {
-            kernel: &FLASH,
+            kernel,
             constants: &constants,
             params: bytemuck::bytes_of(&params),
             inputs: &inputs,
             output: &output,
-            groups: part.groups,
+            groups: [x, y, z * params.parts],
             work: part.work,
         })?;
     }
-    Ok(Tensor::from_gpu(q.device(), q.shape(), output))
+    if !in_parts {
+        return Ok(Tensor::from_gpu(q.device(), q.shape(), output));
+    }
+    let params = MergeParams {
+        len: q.len() as u32,
+        head_dim: shape.head_dim as u32,
+        rows: rows as u32,
+        parts: params.parts,
+    };
+    Line {
+        device: q.device(),
+        kernel: &MERGE,
+        constants: &[],
+        params: bytemuck::bytes_of(&params),
+        inputs: &[Some(&output)],
+        items: q.len(),
+    }
+    .run(gpu, q.shape())
 }
 
-/// The forms of attention for heads of this size; none if they are too large.
-pub(crate) fn forms(head_dim: usize) -> Vec<(&'static str, Split)> {
-    let Some(whole) = split(head_dim) else { return Vec::new() };
-    let shared = shared(whole).map(|split| ("shared", split));
-    [("whole", whole), ("short", shorter(whole))].into_iter().chain(shared).collect()
+/// Queries, keys and values as matrix units read them, f16.
+pub(super) struct Packed {
+    operands: [Buffer; 3],
+    /// Tokens of a head, with those that fill the last block: queries and keys.
+    rows: [usize; 2],
+    head: usize,
+}
+
+impl Packed {
+    fn of(
+        gpu: &Gpu,
+        shape: &Shape,
+        form: UnitForm,
+        qkv: [&Tensor; 3],
+        table: Option<&Tensor>,
+    ) -> Result<Self> {
+        let [q, k, v] = qkv;
+        let operands = [q.on_gpu("attention")?, k.on_gpu("attention")?, v.on_gpu("attention")?];
+        let strides = qkv.map(|t| [t.strides()[0], t.strides()[1]]);
+        Self::new(gpu, shape, form, operands, strides, table.map(|t| t.on_gpu("attention")).transpose()?)
+    }
+
+    /// Packs operands, which are buffers with where they begin and elements between problems and tokens; q and k are rotated by the table's angles, if there is
+    /// one.
+    pub(super) fn new(
+        gpu: &Gpu,
+        shape: &Shape,
+        (.., rows_of_a_subgroup): UnitForm,
+        operands: [(&Buffer, u32); 3],
+        strides: [[usize; 2]; 3],
+        table: Option<(&Buffer, u32)>,
+    ) -> Result<Self> {
+        let problem = || format!("heads of {} channels on matrix units", shape.head_dim);
+        let head = matrices_head(shape.head_dim).ok_or_else(|| Error::shape("attention", problem(), []))?;
+        let rows = [
+            shape.queries.next_multiple_of(4 * rows_of_a_subgroup as usize),
+            shape.keys.next_multiple_of(MATRICES_KEYS),
+        ];
+        // Weights are powers of two.
+        let scale = std::f32::consts::LOG2_E / (shape.head_dim as f32).sqrt();
+        let pack = |i: usize, tokens: usize, rows: usize, table: Option<(&Buffer, u32)>, scale| {
+            let words = shape.batch * shape.heads * rows * head / 2;
+            let output = gpu.buffer(words)?;
+            let params = PackParams {
+                words: words as u32,
+                tokens: tokens as u32,
+                rows: rows as u32,
+                heads: shape.heads as u32,
+                head_dim: shape.head_dim as u32,
+                row_words: head as u32 / 2,
+                x_at: operands[i].1,
+                x_batch: strides[i][0] as u32,
+                x_token: strides[i][1] as u32,
+                table_at: table.map_or(0, |(_, at)| at),
+                scale,
+                unused: 0,
+            };
+            gpu.dispatch(&Call {
+                kernel: &PACK,
+                constants: &[("ROTATED", u32::from(table.is_some()))],
+                params: bytemuck::bytes_of(&params),
+                inputs: &[Some(operands[i].0), table.map(|(buffer, _)| buffer)],
+                output: &output,
+                groups: if words == 0 { [0; 3] } else { line(words, PACK.threads) },
+                work: 16 * words as u64,
+            })?;
+            Ok::<_, Error>(output)
+        };
+        let operands = [
+            pack(0, shape.queries, rows[0], table, scale)?,
+            pack(1, shape.keys, rows[1], table, 1.0)?,
+            pack(2, shape.keys, rows[1], None, 1.0)?,
+        ];
+        Ok(Self { operands, rows, head })
+    }
+
+    /// Attention of the packed operands.
+    pub(super) fn attend(
+        &self,
+        gpu: &Gpu,
+        units: MatrixUnits,
+        (_, kernel, rows): UnitForm,
+        shape: &Shape,
+        seen: &Seen,
+        output: &Buffer,
+    ) -> Result<()> {
+        let added = Added::new(gpu, seen)?;
+        let biases = added.biases()?;
+        let params = MatricesParams {
+            queries: shape.queries as u32,
+            keys: shape.keys as u32,
+            heads: shape.heads as u32,
+            head_dim: shape.head_dim as u32,
+            q_rows: self.rows[0] as u32,
+            k_rows: self.rows[1] as u32,
+            bias_at: biases[0].map_or(0, |(_, at)| at),
+            columns_at: biases[1].map_or(0, |(_, at)| at),
+            map_width: added.map_width(),
+            first_block: 0,
+            first_problem: 0,
+            kind: added.kind(seen),
+        };
+        let kind = ("PLAIN", u32::from(params.kind == 0));
+        let sizes = [("HEAD", self.head as u32), ("ROWS", rows), kind];
+        let constants = [&units.constants()[..], &sizes].concat();
+        let [q, k, v] = &self.operands;
+        let inputs = [
+            Some(q),
+            Some(k),
+            Some(v),
+            added.padding.as_ref(),
+            biases[0].map(|(buffer, _)| buffer),
+            biases[1].map(|(buffer, _)| buffer),
+        ];
+        for part in parts(shape, 4 * rows as usize) {
+            let params =
+                MatricesParams { first_block: part.first_block, first_problem: part.first_problem, ..params };
+            gpu.dispatch(&Call {
+                kernel,
+                constants: &constants,
+                params: bytemuck::bytes_of(&params),
+                inputs: &inputs,
+                output,
+                groups: part.groups,
+                work: part.work,
+            })?;
+        }
+        Ok(())
+    }
 }
 
 /// Some of the queries of some of the problems, all heads.

@@ -50,19 +50,37 @@ pub(crate) fn binary(gpu: &Gpu, name: &'static str, op: Binary, a: &Tensor, b: &
     .run(gpu, a.shape())
 }
 
-/// Rotates q and k of a fused projection.
+/// Rotates q and k of a fused projection; v is copied.
 pub(crate) fn rotate(gpu: &Gpu, params: rope::Params, qkv: &Tensor, table: &Tensor) -> Result<Tensor> {
+    rotated(gpu, params, qkv, table, 3)
+}
+
+/// The rotated q and k of a fused projection, `[b, n, 2 width]`.
+pub(super) fn rotated_thirds(
+    gpu: &Gpu,
+    params: rope::Params,
+    qkv: &Tensor,
+    table: &Tensor,
+) -> Result<Tensor> {
+    rotated(gpu, params, qkv, table, 2)
+}
+
+/// The first so many thirds of a fused projection, of which the first two are rotated.
+fn rotated(gpu: &Gpu, params: rope::Params, qkv: &Tensor, table: &Tensor, thirds: usize) -> Result<Tensor> {
     let (qkv, table) = (qkv.contiguous()?, table.contiguous()?);
     let ((input, x_at), (angles, table_at)) = (qkv.on_gpu("rope")?, table.on_gpu("rope")?);
-    let pairs = qkv.len() / 2;
+    let [batch, tokens, _] = qkv.dims()?;
+    let width = params.heads * params.head_dim;
+    let pairs = batch * tokens * thirds * width / 2;
     let params = rope::gpu::Params {
         pairs: pairs as u32,
         x_at,
         table_at,
-        tokens: table.shape()[0] as u32,
-        width: (params.heads * params.head_dim) as u32,
+        tokens: tokens as u32,
+        width: width as u32,
         head_dim: params.head_dim as u32,
-        unused: [0; 2],
+        thirds: thirds as u32,
+        unused: 0,
     };
     Line {
         device: qkv.device(),
@@ -72,5 +90,5 @@ pub(crate) fn rotate(gpu: &Gpu, params: rope::Params, qkv: &Tensor, table: &Tens
         inputs: &[Some(input), Some(angles)],
         items: pairs,
     }
-    .run(gpu, qkv.shape())
+    .run(gpu, &[batch, tokens, thirds * width])
 }

@@ -1,11 +1,13 @@
 //! Ops over channels-last maps and planes.
 
+use super::rows::subgroup_forms;
 use super::{Buffer, Call, Gpu, Line};
+use crate::gpu::Site;
 use crate::{Result, Tensor};
 use sam3i_kernels::gpu::{Kernel, line};
 use sam3i_kernels::grid_sample::gpu::{Params as WeightedParams, WEIGHTED, Weighted};
 use sam3i_kernels::group_norm::gpu::{
-    APPLY, ApplyParams, CHUNK, MERGE, MergeParams, STATISTICS, StatisticsParams,
+    APPLY, ApplyParams, CHUNK, MERGE, MergeParams, STATISTICS, STATISTICS_SUBGROUPS, StatisticsParams,
 };
 use sam3i_kernels::resize::gpu::{BILINEAR, BilinearParams, NEAREST, NearestParams};
 use sam3i_kernels::{group_norm, pool, resize, window};
@@ -175,7 +177,13 @@ pub(crate) fn group_norm(
         unused: [0; 2],
     };
     let groups = [chunks as u32, p.groups as u32, 1];
-    step(&STATISTICS, bytemuck::bytes_of(&params), input, &parts, groups)?;
+    let site = Site::GroupNorm { pixels, channels: c, groups: p.groups };
+    let forms = subgroup_forms(gpu, &STATISTICS_SUBGROUPS);
+    let statistics_of_chunks = match gpu.form(site, &forms, Some("subgroups")) {
+        "subgroups" => &STATISTICS_SUBGROUPS,
+        _ => &STATISTICS,
+    };
+    step(statistics_of_chunks, bytemuck::bytes_of(&params), input, &parts, groups)?;
     let params = MergeParams {
         pixels: pixels as u32,
         per_group: per_group as u32,

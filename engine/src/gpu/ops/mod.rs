@@ -7,6 +7,7 @@ pub(crate) mod maps;
 pub(crate) mod matrices;
 pub(crate) mod products;
 pub(crate) mod rows;
+mod trial;
 
 use super::{Buffer, Call, Gpu};
 use crate::{Device, Result, Tensor};

@@ -1,12 +1,14 @@
 //! Matrix products and convolutions.
 
-use super::matrices::MatrixUnits;
+use super::matrices::{MatrixUnits, Product, UnitForm};
 use super::{Buffer, Call, Gpu};
 use crate::gpu::{Site, Weight};
 use crate::ops::Activation;
 use crate::{Result, Tensor};
 use sam3i_kernels::gpu::{Constant, Kernel};
-use sam3i_kernels::matmul::gpu::{BIAS, Params, RESIDUAL, TILED, activation, groups, tile};
+use sam3i_kernels::matmul::gpu::{
+    BIAS, HALVES, Params, RESIDUAL, TILED, activation, groups, matrices_tile, tile,
+};
 use sam3i_kernels::{conv, conv_transpose};
 
 /// Flops of a dispatch, so that even a slow GPU is done with it in a fraction of a second.
@@ -78,13 +80,35 @@ pub(crate) fn conv_transpose(
     Ok(Tensor::from_gpu(x.device(), &out_shape, output))
 }
 
-/// The forms of a product; on matrix units only if its weight is f16.
+/// The forms of a product; those in f16 only if its weight is.
 pub(crate) fn forms(gpu: &Gpu, half: bool) -> Vec<&'static str> {
     let mut forms = tiled_forms(gpu, &TILED);
-    if half && gpu.matrix_units().is_some() {
-        forms.extend(["matrices_2", "matrices_4"]);
+    if half {
+        forms.extend(halves_forms(gpu, &HALVES));
+    }
+    if let Some(units) = gpu.matrix_units().filter(|_| half) {
+        forms.extend(units.products().map(|(name, ..)| name));
     }
     forms
+}
+
+/// The forms of a convolution; those in f16 only if its weight is, on matrix units only if its channels come in fours.
+pub(crate) fn conv_forms(gpu: &Gpu, shape: &conv::Shape, half: bool) -> Vec<&'static str> {
+    let mut forms = tiled_forms(gpu, &conv::gpu::TILED);
+    if half {
+        forms.extend(halves_forms(gpu, &conv::gpu::HALVES));
+    }
+    if let Some(units) = conv_units(gpu, shape, half) {
+        forms.extend(units.convs().map(|(name, ..)| name));
+    }
+    forms
+}
+
+fn conv_units(gpu: &Gpu, shape: &conv::Shape, half: bool) -> Option<MatrixUnits> {
+    if !half || !shape.channels.is_multiple_of(4) {
+        return None;
+    }
+    gpu.matrix_units()
 }
 
 /// The forms of a kernel that comes in tiles.
@@ -96,9 +120,22 @@ pub(crate) fn tiled_forms(gpu: &Gpu, kernel: &Kernel) -> Vec<&'static str> {
     forms
 }
 
+/// The forms of a kernel that comes in tiles and keeps f16 in workgroup memory.
+fn halves_forms(gpu: &Gpu, kernel: &Kernel) -> impl Iterator<Item = &'static str> {
+    let fits = |across| gpu.fits(kernel, &[("ACROSS", across)]);
+    [("halves_64", fits(8)), ("halves_128", fits(16))]
+        .into_iter()
+        .filter_map(|(form, fits)| fits.then_some(form))
+}
+
 /// Threads along either axis of a workgroup, of a form in tiles.
 fn across(form: &str) -> u32 {
-    if form == "tiled_128" { 16 } else { 8 }
+    if form.ends_with("_128") { 16 } else { 8 }
+}
+
+/// Whether a form keeps f16 in workgroup memory.
+fn is_halves(form: &str) -> bool {
+    form.starts_with("halves")
 }
 
 /// Operands of a product on the GPU, and where each begins.
@@ -132,14 +169,14 @@ fn product(
     let residual = residual.as_ref().map(|t| t.on_gpu("linear")).transpose()?;
     let operands = Operands { left: (left, params.a_at), bias, residual };
     let sizes @ [m, n, k] = [params.m, params.n, params.k].map(|n| n as usize);
-    // Matrix units do not write to a doubled map.
-    let offered = forms(gpu, w.half && !doubled);
-    let units = gpu.matrix_units().filter(|_| w.half && !doubled);
-    let rule = units.filter(|_| [m, n, k].iter().all(|&n| n >= WORTH_IT)).map(MatrixUnits::usual_form);
+    let offered = forms(gpu, w.half);
+    let units = gpu.matrix_units().filter(|_| w.half);
+    let rule = rule(units, w.half, sizes);
     let form = gpu.form(Site::Product { m, n, k, half: w.half }, &offered, rule);
-    if let Some((units, each)) = units.zip(MatrixUnits::each(form)) {
+    if let Some((units, form)) = units.and_then(|units| Some((units, named(units.products(), form)?))) {
         let activation = activation(after.activation);
-        return super::matrices::product(gpu, units, each, &operands, w, activation, sizes, output);
+        let doubled = doubled.then_some([params.width, params.out_channels]);
+        return Product { operands, weight: w, activation, sizes, doubled }.run(gpu, units, form, output);
     }
     let across = across(form);
     let params = Params {
@@ -151,15 +188,38 @@ fn product(
     };
     let constants = [
         ("ACROSS", across),
-        ("HALF", u32::from(w.half)),
         activation(after.activation),
         ("DOUBLED", u32::from(doubled)),
+        how(form, w, params.a_at, k),
     ];
     let inputs = [Some(left), Some(&w.buffer), bias.map(|(b, _)| b), residual.map(|(b, _)| b)];
-    tiles(gpu, (&TILED, tile(across)), &constants, &inputs, output, sizes, |first_tile| Params {
-        first_tile,
-        ..params
-    })
+    let params = |first_tile| Params { first_tile, ..params };
+    if is_halves(form) {
+        let inputs = [&inputs[..1], &inputs].concat(); // the left operand by quads too
+        return tiles(gpu, (&HALVES, tile(across)), &constants, &inputs, output, sizes, params);
+    }
+    tiles(gpu, (&TILED, tile(across)), &constants, &inputs, output, sizes, params)
+}
+
+/// The constant that tells how operands of a form in tiles lie: what the weight is stored as, or with f16 in workgroup memory, whether
+/// the other one begins on a quad and `k` of its values, or its channels, come in fours.
+fn how(form: &str, w: &Weight, at: u32, k: usize) -> Constant {
+    if is_halves(form) {
+        return ("ALIGNED", u32::from(at.is_multiple_of(4) && k.is_multiple_of(4)));
+    }
+    ("HALF", u32::from(w.half))
+}
+
+/// The form that a product or convolution takes of itself: on matrix units where they pay, else with f16 in workgroup memory
+/// where the weight is f16. GPUs without f16 are not offered that.
+fn rule(units: Option<MatrixUnits>, half: bool, sizes: [usize; 3]) -> Option<&'static str> {
+    let worth_it = sizes.iter().all(|&n| n >= WORTH_IT);
+    let on_units = units.filter(|_| worth_it).map(|units| units.usual_form(sizes[0], sizes[1]));
+    on_units.or(half.then_some("halves_64"))
+}
+
+fn named(mut forms: impl Iterator<Item = UnitForm>, name: &str) -> Option<UnitForm> {
+    forms.find(|(form, ..)| *form == name)
 }
 
 /// `activation(conv(x, w) + bias)`.
@@ -181,23 +241,71 @@ pub(crate) fn conv(
     let bias = bias.map(Tensor::contiguous).transpose()?;
     let (map, x_at) = x.on_gpu("conv")?;
     let bias = bias.as_ref().map(|t| t.on_gpu("conv")).transpose()?;
+    let output = gpu.buffer(out_shape.iter().product())?;
+    let units = conv_units(gpu, shape, w.half);
+    let sizes = [height * width, shape.out_channels, shape.fan_in()];
+    let site = Site::Conv { shape: *shape, half: w.half };
+    let form = gpu.form(site, &conv_forms(gpu, shape, w.half), rule(units, w.half, sizes));
+    let after = (bias, activation(act));
+    match units.and_then(|units| Some((units, named(units.convs(), form)?))) {
+        Some((units, form)) => {
+            conv_on_units(gpu, units, form, shape, (map, x_at), w, after, &output)?;
+        }
+        None => {
+            let across = across(form);
+            let constants = [("ACROSS", across), how(form, w, x_at, shape.channels)];
+            let kernel = if is_halves(form) { &conv::gpu::HALVES } else { &conv::gpu::TILED };
+            let kernel = (kernel, tile(across));
+            gathered(gpu, kernel, &constants, shape, (map, x_at), w, after, &output)?;
+        }
+    }
+    Ok(Tensor::from_gpu(x.device(), &out_shape, output))
+}
+
+/// A convolution with an f16 weight in a form on matrix units; what follows it: bias, activation.
+#[allow(clippy::too_many_arguments)] // as many as a convolution has
+pub(super) fn conv_on_units(
+    gpu: &Gpu,
+    units: MatrixUnits,
+    (_, kernel, each): UnitForm,
+    shape: &conv::Shape,
+    map: (&Buffer, u32),
+    w: &Weight,
+    after: (Option<(&Buffer, u32)>, Constant),
+    output: &Buffer,
+) -> Result<()> {
+    let [side, lanes] = units.constants();
+    let kernel = (kernel, matrices_tile(units.side, each));
+    gathered(gpu, kernel, &[side, lanes, ("EACH", each)], shape, map, w, after, output)
+}
+
+/// A convolution in tiles, whose kernel gathers its left operand.
+#[allow(clippy::too_many_arguments)] // as many as a convolution has
+fn gathered(
+    gpu: &Gpu,
+    kernel: (&'static Kernel, usize),
+    constants: &[Constant],
+    shape: &conv::Shape,
+    (map, x_at): (&Buffer, u32),
+    w: &Weight,
+    (bias, activation): (Option<(&Buffer, u32)>, Constant),
+    output: &Buffer,
+) -> Result<()> {
     let params = conv::gpu::Params {
-        w_stride: w.stride as u32,
+        w_stride: if kernel.0.needs.matrices { 2 * w.stride as u32 } else { w.stride as u32 },
         x_at,
         bias_at: bias.map_or(0, |(_, at)| at),
         flags: if bias.is_some() { BIAS } else { 0 },
         ..conv::gpu::Params::new(shape)
     };
-    let offered = tiled_forms(gpu, &conv::gpu::TILED);
-    let across = across(gpu.form(Site::Conv { shape: *shape, half: w.half }, &offered, None));
-    let constants = [("ACROSS", across), ("HALF", u32::from(w.half)), activation(act)];
-    let inputs = [Some(map), Some(&w.buffer), bias.map(|(b, _)| b)];
-    let output = gpu.buffer(out_shape.iter().product())?;
+    let constants = [constants, &[activation]].concat();
+    let operands = [Some(map), Some(map), Some(&w.buffer), bias.map(|(b, _)| b)];
+    let inputs = &operands[operands.len() - kernel.0.inputs..]; // by quads too, where the kernel wants that
     let sizes = [params.m, params.n, params.k].map(|n| n as usize);
-    tiles(gpu, (&conv::gpu::TILED, tile(across)), &constants, &inputs, &output, sizes, |first_tile| {
-        conv::gpu::Params { first_tile, ..params }
-    })?;
-    Ok(Tensor::from_gpu(x.device(), &out_shape, output))
+    tiles(gpu, kernel, &constants, inputs, output, sizes, |first_tile| conv::gpu::Params {
+        first_tile,
+        ..params
+    })
 }
 
 /// Dispatches a product of `[m, n, k]` in bands of rows, each of bounded work. `params` is given the number of tiles of rows

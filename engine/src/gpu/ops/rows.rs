@@ -36,7 +36,12 @@ pub(crate) fn softmax(gpu: &Gpu, x: &Tensor) -> Result<Tensor> {
     let columns = x.last_dim();
     let rows = x.len() / columns.max(1);
     let params = softmax::gpu::Params { rows: rows as u32, columns: columns as u32, x_at, unused: 0 };
-    row_by_row(gpu, &softmax::gpu::SOFTMAX, bytemuck::bytes_of(&params), &[input], &x, rows)
+    let forms = subgroup_forms(gpu, &softmax::gpu::SUBGROUPS);
+    let kernel = match gpu.form(Site::Softmax { rows, columns }, &forms, Some("subgroups")) {
+        "subgroups" => &softmax::gpu::SUBGROUPS,
+        _ => &softmax::gpu::SOFTMAX,
+    };
+    row_by_row(gpu, kernel, bytemuck::bytes_of(&params), &[input], &x, rows)
 }
 
 /// Layer norm over the last axis.
@@ -57,17 +62,18 @@ pub(crate) fn layer_norm(gpu: &Gpu, x: &Tensor, gamma: &Tensor, beta: &Tensor, e
     };
     let params = bytemuck::bytes_of(&params);
     let site = Site::LayerNorm { rows, channels };
-    let kernel = match gpu.form(site, &layer_norm_forms(gpu), Some("subgroups")) {
+    let forms = subgroup_forms(gpu, &layer_norm::gpu::SUBGROUPS);
+    let kernel = match gpu.form(site, &forms, Some("subgroups")) {
         "subgroups" => &layer_norm::gpu::SUBGROUPS,
         _ => &layer_norm::gpu::LAYER_NORM,
     };
     row_by_row(gpu, kernel, params, &[input, gammas, betas], &x, rows)
 }
 
-/// The forms of layer norm.
-pub(crate) fn layer_norm_forms(gpu: &Gpu) -> Vec<&'static str> {
+/// The forms of an op whose sums subgroups may make, in this kernel.
+pub(crate) fn subgroup_forms(gpu: &Gpu, kernel: &Kernel) -> Vec<&'static str> {
     let mut forms = vec!["portable"];
-    if gpu.fits(&layer_norm::gpu::SUBGROUPS, &[]) {
+    if gpu.fits(kernel, &[]) {
         forms.push("subgroups");
     }
     forms
