@@ -25,6 +25,7 @@ fn trees_stay_small() {
     let trees = [
         (&["-p", "sam3i", "--no-default-features"][..], 44),
         (&["-p", "sam3i"], 64),
+        (&["-p", "sam3i-capi"], 45),
         (&["-p", "sam3i-cli"], 150),
     ];
     for (options, most) in trees {
@@ -36,7 +37,7 @@ fn trees_stay_small() {
 
 #[test]
 fn nothing_that_is_built_for_users_compiles_c() {
-    let tree = tree(&["-p", "sam3i-cli"]);
+    let tree = tree(&["-p", "sam3i-cli", "-p", "sam3i-capi"]);
     let compilers = ["cc ", "cmake ", "bindgen ", "onig_sys ", "esaxx-rs ", "pkg-config "];
     let found: Vec<_> = tree.iter().filter(|name| compilers.iter().any(|c| name.starts_with(c))).collect();
     assert!(found.is_empty(), "{found:?}");

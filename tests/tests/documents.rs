@@ -199,20 +199,46 @@ fn every_block_of_commands_is_marked_as_one() {
 const TO_BE_WRITTEN: [&str; 1] = ["let mut sums = [0f32; LANES];"];
 
 #[test]
-fn rust_in_the_documents_is_taken_from_code_that_is_compiled() {
-    let code: Vec<String> = ["model/examples/one_shot.rs", "tests/tests/ops.rs"]
-        .map(|file| fs::read_to_string(root().join(file)).expect("a source"))
-        .into();
+fn code_in_the_documents_is_taken_from_code_that_is_compiled() {
+    let code: Vec<String> = [
+        "model/examples/one_shot.rs",
+        "tests/tests/ops.rs",
+        "capi/examples/segment.c",
+        "kernels/src/softmax/cpu.rs",
+    ]
+    .map(|file| fs::read_to_string(root().join(file)).expect("a source"))
+    .into();
     let quotes = |code: &str, block: &str| {
         let mut lines = code.lines().map(str::trim);
         block.lines().map(str::trim).filter(|line| !line.is_empty()).all(|line| lines.any(|l| l == line))
     };
     for block in documents().iter().flat_map(|document| blocks(document)) {
         let is_new = TO_BE_WRITTEN.iter().any(|start| block.text.starts_with(start));
-        if block.kind == "rust" && !is_new {
+        if ["rust", "c"].contains(&block.kind.as_str()) && !is_new {
             assert!(code.iter().any(|code| quotes(code, &block.text)), "{} is in no source", block.place);
         }
     }
+}
+
+/// What docs/adding-a-kernel.md has its reader do to the softmax can be done to the one that is there.
+#[test]
+fn the_softmax_that_the_document_changes_is_the_one_in_the_source() {
+    let of_rust = blocks(&root().join("docs/adding-a-kernel.md")).into_iter().filter(|b| b.kind == "rust");
+    let changes: Vec<_> = of_rust.take(2).map(|block| block.text).collect();
+    let [old, new] = &changes[..] else { panic!("the old lines and the new ones") };
+    assert!(new.starts_with(TO_BE_WRITTEN[0]), "{new}");
+    let source = fs::read_to_string(root().join("kernels/src/softmax/cpu.rs")).expect("the source");
+    let flat: String = source.lines().map(|line| format!("{}\n", line.trim_start())).collect();
+    assert_eq!(flat.matches(old.as_str()).count(), 1, "these lines are not in the source:\n{old}");
+
+    let changed = flat.replace(old, new);
+    assert_eq!(changed.matches("sum_of").count(), 1, "nothing but its definition is left of it");
+    assert!(changed.contains("#[inline(always)]\nfn sum_of("), "it can be removed as the document says");
+    let (declared, used) = (changed.find("fn softmax_row("), changed.find(new.as_str()));
+    assert!(
+        declared < used && changed[used.expect("it is there")..].contains("for o in out {\n*o *= scale;")
+    );
+    assert!(changed.contains("let max = max_of(x);") && changed.contains("const LANES: usize"));
 }
 
 #[test]
