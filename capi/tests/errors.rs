@@ -176,9 +176,11 @@ fn pictures_without_pixels_or_with_too_many_are_refused() {
 
 #[test]
 fn models_that_are_none_are_told_apart_from_devices_that_are_none() {
-    // SAFETY: strings and a place for the handle.
     let load = |path: &CStr| {
-        Handle::new(sam3i_model_free, |out| unsafe { sam3i_model_load(path.as_ptr(), null(), out) })
+        Handle::new(sam3i_model_free, |out| {
+            // SAFETY: a string, and a place for the handle.
+            unsafe { sam3i_model_load(path.as_ptr(), null(), out) }
+        })
     };
     refused(load(c"no/such/model.pt"), SAM3I_ERROR_MODEL, "no/such/model.pt: no model here");
     let source = CString::new(file!().replace("capi/", "")).expect("a path");
