@@ -42,7 +42,7 @@ pub enum CaseBias {
 }
 
 impl Case for Attention {
-    /// Results are averages of values up to 4. A score is a sum of up to 80 products of values up to 4 (scaled); its
+    /// Results are averages of values up to 4. A score is a sum of up to 256 products of values up to 4 (scaled); its
     /// f32 rounding (about 1e-5) is the relative error of a weight.
     const TOLERANCE: Tolerance = Tolerance { absolute: 1e-4, relative: 1e-4 };
 
@@ -91,31 +91,30 @@ impl F16Case for Attention {
     }
 }
 
-/// Any attention: tails in queries, keys and channels, several key blocks, every kind of mask and bias.
+/// Any attention: tails in queries, keys and channels, several blocks of keys and of queries, a query or two alone, heads of
+/// every size, every kind of mask and bias.
 pub fn any_attention() -> impl Strategy<Value = Attention> {
     let small = ([1usize..3, 1usize..4, 1usize..40], 0usize..40, [1usize..8, 1usize..12]);
     let long = ([1usize..2, 1usize..3, 1usize..80], 1usize..20, [10usize..30, 18usize..30]);
-    prop_oneof![4 => small, 1 => long].prop_flat_map(|(sizes, queries, map)| {
-        let ([b, heads, d], keys) = (sizes, map[0] * map[1]);
-        let rows = heads * queries;
-        let padding = prop::option::of(prop::collection::vec(prop::bool::weighted(0.3), b * keys));
-        let bias = prop_oneof![
-            Just(CaseBias::None),
-            values(rows * keys).prop_map(CaseBias::Full),
-            (values(rows * map[0]), values(rows * map[1])).prop_map(|(y, x)| CaseBias::Factored(y, x)),
-        ];
-        let operands = (values(b * queries * heads * d), values(2 * b * keys * heads * d));
-        (operands, any::<bool>(), padding, bias).prop_map(move |((q, kv), causal, padding, bias)| Attention {
-            sizes,
-            queries,
-            map,
-            q,
-            kv,
-            causal,
-            padding,
-            bias,
-        })
-    })
+    let many = ([1usize..3, 1usize..3, 1usize..20], 60usize..150, [1usize..5, 1usize..8]);
+    let wide = ([1usize..3, 1usize..3, 80usize..257], 1usize..24, [1usize..5, 1usize..6]);
+    let few = ([1usize..3, 1usize..3, 1usize..257], 1usize..3, [1usize..7, 1usize..16]);
+    prop_oneof![4 => small, 1 => long, 1 => many, 1 => wide, 1 => few].prop_flat_map(
+        |(sizes, queries, map)| {
+            let ([b, heads, d], keys) = (sizes, map[0] * map[1]);
+            let rows = heads * queries;
+            let padding = prop::option::of(prop::collection::vec(prop::bool::weighted(0.3), b * keys));
+            let bias = prop_oneof![
+                Just(CaseBias::None),
+                values(rows * keys).prop_map(CaseBias::Full),
+                (values(rows * map[0]), values(rows * map[1])).prop_map(|(y, x)| CaseBias::Factored(y, x)),
+            ];
+            let operands = (values(b * queries * heads * d), values(2 * b * keys * heads * d));
+            (operands, any::<bool>(), padding, bias).prop_map(move |((q, kv), causal, padding, bias)| {
+                Attention { sizes, queries, map, q, kv, causal, padding, bias }
+            })
+        },
+    )
 }
 
 /// Self-attention over the thirds of one fused `[batch, n, 3 width]` whose queries and keys are rotated first.

@@ -1,6 +1,7 @@
 //! Comparing what two devices computed.
 
 use sam3i_engine::{Error, Result, Tensor};
+use std::fmt;
 
 /// How far a result may be from the reference: `|x - y| <= absolute + relative * |y|`, element by element.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -73,7 +74,7 @@ impl Difference {
 }
 
 /// Panics with the first element that leaves the tolerance.
-pub fn assert_close(what: &str, actual: &Tensor, expected: &Tensor, tolerance: Tolerance) {
+pub fn assert_close(what: impl fmt::Display, actual: &Tensor, expected: &Tensor, tolerance: Tolerance) {
     let difference = Difference::of_tensors(actual, expected, tolerance);
     let difference = difference.unwrap_or_else(|error| panic!("{what}: {error}"));
     if let Some(Offender { index, actual: x, expected: y }) = difference.first {

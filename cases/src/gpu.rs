@@ -6,7 +6,7 @@
 #[cfg(feature = "gpu")]
 use sam3i_engine::Error;
 #[cfg(feature = "gpu")]
-use sam3i_engine::gpu::{GpuChoice, GpuOptions, TunedForms};
+use sam3i_engine::gpu::{GpuBounds, GpuChoice, GpuOptions, TunedForms};
 use sam3i_engine::{DType, Device};
 #[cfg(feature = "gpu")]
 use std::sync::OnceLock;
@@ -35,7 +35,8 @@ pub fn f16_devices() -> &'static [Device] {
 }
 
 /// Forms of ops that the GPU would not choose by itself, so that each form runs somewhere: a device each, with weights in f32 and
-/// in f16.
+/// in f16. One of them is asked for next to nothing at a time, so that what is cut into bands for large operands is cut for
+/// small ones.
 ///
 /// # Panics
 /// As [`devices`].
@@ -47,8 +48,10 @@ pub fn other_forms(dtype: DType) -> &'static [Device] {
         let larger = options.clone().form("product", "tiled_128").form("conv", "tiled_128");
         let norms = ["layer_norm", "group_norm", "softmax"];
         let larger = norms.into_iter().fold(larger, |options, op| options.form(op, "portable"));
+        let bounds = GpuBounds { work: 1, groups: 3, ..GpuBounds::default() };
+        let banded = options.clone().form("attention", "shared").form("product", "matrices_2").bounds(bounds);
         let mut others = start(&larger.form("attention", "short"));
-        others.extend(start(&options.clone().form("attention", "shared")));
+        others.extend(start(&banded));
         if dtype == DType::F16 {
             let has_matrices = others.iter().any(Device::has_matrix_units);
             others.extend(in_f16(has_matrices).into_iter().flat_map(|forms| {

@@ -72,7 +72,7 @@ pub fn check<C: Case>(case: &C) {
     let expected = case.run(&Device::reference()).expect("the reference runs");
     for device in cpu_devices() {
         let actual = case.run(device).expect("the device runs");
-        assert_close(&format!("{case:?} on {device}"), &actual, &expected, C::TOLERANCE);
+        assert_close(format_args!("{case:?} on {device}"), &actual, &expected, C::TOLERANCE);
     }
     check_gpu(case, gpu::devices(), C::gpu_tolerance);
     check_gpu(case, gpu::other_forms(DType::F32), C::gpu_tolerance);
@@ -91,7 +91,7 @@ fn check_gpu<C: Case>(case: &C, devices: &[Device], tolerance: impl Fn(&C) -> To
         let expected = case.run(&Device::reference()).expect("the reference runs");
         for device in devices {
             let actual = case.run(device).unwrap_or_else(|e| panic!("{case:?} on {device}: {e}"));
-            assert_close(&format!("{case:?} on {device}"), &actual, &expected, tolerance(case));
+            assert_close(format_args!("{case:?} on {device}"), &actual, &expected, tolerance(case));
         }
     });
 }
@@ -153,7 +153,7 @@ pub fn check_bf16<C: Bf16Case>(case: &C) {
     let expected = case.run(&Device::reference()).expect("the reference runs");
     for device in bf16_devices() {
         let actual = case.run(device).expect("the device runs");
-        assert_close(&format!("{case:?} in bf16"), &actual, &expected, case.bf16_tolerance());
+        assert_close(format_args!("{case:?} in bf16"), &actual, &expected, case.bf16_tolerance());
     }
 }
 

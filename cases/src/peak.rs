@@ -1,6 +1,6 @@
 //! The machine's own peaks, measured when they are asked for.
 
-use sam3i_engine::{Backend, DType, Device, Isa};
+use sam3i_engine::{Backend, DType, Device, Isa, Result};
 use sam3i_kernels::isa::{Avx512Bf16, Avx512Vnni};
 use sam3i_kernels::peak;
 use std::cell::RefCell;
@@ -22,11 +22,16 @@ const ROW: usize = 1024;
 
 impl Peak {
     /// Measures a device. `None` for the reference, whose plain loops are held against nothing.
-    #[must_use]
-    pub fn measure(device: &Device) -> Option<Self> {
-        let Backend::Cpu(isa) = device.backend()? else { return None };
-        let flops = best(50, || device.run(|| arithmetic(device, isa)));
-        Some(Self { flops, device: device.clone(), copies: RefCell::default() })
+    ///
+    /// # Errors
+    /// Those of a GPU.
+    pub fn measure(device: &Device) -> Result<Option<Self>> {
+        let of = |flops| Some(Self { flops, device: device.clone(), copies: RefCell::default() });
+        match device.backend() {
+            Some(Backend::Cpu(isa)) => Ok(of(best(50, || device.run(|| arithmetic(device, isa))))),
+            None => Ok(gpu_flops(device)?.and_then(of)),
+            _ => Ok(None),
+        }
     }
 
     /// Bytes a second, read and written, of a copy that touches so many: small ones stay in a cache.
@@ -34,6 +39,9 @@ impl Peak {
     pub fn copied(&self, bytes: u64) -> f64 {
         let len = (bytes as usize / 8).next_multiple_of(ROW).max(ROW);
         *self.copies.borrow_mut().entry(len).or_insert_with(|| {
+            if let Some(rate) = gpu_copies(&self.device, 8 * len as u64) {
+                return rate;
+            }
             let (x, mut out) = (vec![1.0; len], vec![0.0; len]);
             let tries = (100_000_000 / len).clamp(5, 50);
             best(tries, || self.device.run(|| peak::copy(&x, &mut out)))
@@ -46,6 +54,27 @@ impl Peak {
     pub fn share(&self, flops: u64, bytes: u64, time: Duration) -> f64 {
         (flops as f64 / self.flops).max(bytes as f64 / self.copied(bytes)) / time.as_secs_f64()
     }
+}
+
+#[cfg(feature = "gpu")]
+fn gpu_flops(device: &Device) -> Result<Option<f64>> {
+    device.gpu_peak_flops()
+}
+
+#[cfg(not(feature = "gpu"))]
+fn gpu_flops(_: &Device) -> Result<Option<f64>> {
+    Ok(None)
+}
+
+/// `None` for a CPU. A GPU that cannot tell is taken to copy without limit, so that only arithmetic counts.
+#[cfg(feature = "gpu")]
+fn gpu_copies(device: &Device, bytes: u64) -> Option<f64> {
+    device.gpu_copy_rate(bytes).unwrap_or(Some(f64::INFINITY))
+}
+
+#[cfg(not(feature = "gpu"))]
+fn gpu_copies(_: &Device, _: u64) -> Option<f64> {
+    None
 }
 
 /// The fastest products of a device; returns the operations done. In int8 without VNNI there is no instruction to measure: what

@@ -236,7 +236,7 @@ impl Asker {
 }
 
 /// Whether an error is that of a GPU that is gone.
-fn is_gpu_lost(error: &anyhow::Error) -> bool {
+pub fn is_gpu_lost(error: &anyhow::Error) -> bool {
     use sam3i::engine::Error as EngineError;
     matches!(error.downcast_ref::<sam3i::Error>(), Some(sam3i::Error::Engine(EngineError::GpuLost { .. })))
 }

@@ -1,13 +1,13 @@
 //! The model at work on a batch: one picture at a time on all threads, or, where a model is too small to keep the threads
 //! busy, a picture a thread.
 
-use crate::ask::Asker;
+use crate::ask::{Asker, is_gpu_lost};
 use crate::batch::{Done, End, Opened, Step, tell_notes};
 use crate::model::is_small;
 use crate::profile::Profile;
 use crate::questions::Questions;
 use crate::terminal::Messages;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use sam3i::engine::{Backend, trace};
 use sam3i::{Checkpoint, CpuOptions, Device, Model, ResizeMode, SegmentOptions, Tiling};
 use std::panic::resume_unwind;
@@ -122,6 +122,12 @@ impl Work<'_> {
                             match asker.model().device().run(|| self.watched(ask)) {
                                 Ok(Some(answer)) => End::Answered(Box::new(answer)),
                                 Ok(None) => End::GivenUp, // Ctrl-C; there will be no next picture
+                                Err(error) if is_gpu_lost(&error) => {
+                                    let _ = done.send((place, Done { input, end: End::Failed(error) }));
+                                    bail!(
+                                        "the GPU was lost twice, so no further pictures are asked; start again (with                                          --skip-existing what is finished is left out), or use --device cpu"
+                                    );
+                                }
                                 Err(error) => End::Failed(error),
                             }
                         }
@@ -173,4 +179,90 @@ fn next<I: Iterator<Item = Opened>>(queue: &Mutex<Queue<I>>) -> Option<(usize, O
     let opened = queue.pictures.next()?;
     queue.taken += 1;
     Some((queue.taken - 1, opened))
+}
+
+#[cfg(all(test, feature = "gpu"))]
+mod tests {
+    use super::*;
+    use crate::examples::Examples;
+    use crate::inputs::Input;
+    use crate::query::Query;
+    use sam3i::Level;
+    use sam3i::Picture;
+    use sam3i::engine::gpu::{GpuBounds, GpuOptions};
+    use std::path::Path;
+    use std::sync::mpsc::sync_channel;
+
+    fn data(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data").join(name)
+    }
+
+    fn gpu(submissions: u64) -> Option<Device> {
+        let bounds = GpuBounds { submissions, ..GpuBounds::default() };
+        sam3i_cases::gpu::start(&GpuOptions::default().bounds(bounds)).pop()
+    }
+
+    fn pictures(count: usize) -> impl Iterator<Item = Opened> {
+        let picture = Picture::open(&data("recorded/images/m0.png"), &Default::default()).expect("a picture");
+        (0..count).map(move |i| {
+            let name = PathBuf::from(format!("{i}.png"));
+            let step = Step::Read(picture.clone(), Duration::ZERO);
+            Opened { input: Input { path: name.clone(), name }, step }
+        })
+    }
+
+    /// What becomes of so many pictures on a device, and of the batch.
+    fn batch(device: &Device, count: usize) -> (Vec<End>, Result<()>) {
+        let mut questions = Questions::default();
+        questions.add(None, Query::new(Some("person".to_owned()), Level::Concept, &Examples::default()));
+        let work = Work {
+            questions: &questions,
+            checkpoint: Arc::new(Checkpoint::open(&data("micro.safetensors")).expect("a checkpoint")),
+            device,
+            dtype: "f32",
+            resize: ResizeMode::Exact8,
+            options: SegmentOptions::default().threshold(0.1),
+            tiling: None,
+            nms: None,
+            messages: Messages::new(true, false),
+            profile: None,
+            dump: None,
+        };
+        let (done, told) = sync_channel(count);
+        let (permit, permits) = sync_channel(count + 1);
+        (0..=count).for_each(|_| permit.send(()).expect("there is room"));
+        let ended = work.run(1, pictures(count), &done, permits);
+        drop(done);
+        (told.into_iter().map(|(_, done)| done.end).collect(), ended)
+    }
+
+    /// The GPU is lost in the second picture, and the one that takes its place in the third.
+    #[test]
+    fn a_gpu_that_is_lost_is_started_anew_once_and_then_the_batch_ends() {
+        let Some(device) = gpu(u64::MAX) else { return };
+        let (ends, ended) = batch(&device, 1);
+        ended.expect("nothing is lost");
+        let [End::Answered(whole)] = &ends[..] else { panic!("it is answered") };
+        let found = |answer: &crate::batch::Answer| {
+            serde_json::to_string(&answer.report.prompts).expect("a report is JSON")
+        };
+        let one_picture = device.gpu_counts().submissions;
+        drop(device);
+
+        let lost_later = gpu(one_picture + 1).expect("it was there before");
+        let (ends, ended) = batch(&lost_later, 2);
+        ended.expect("it goes on with the GPU started anew");
+        let [End::Answered(first), End::Answered(second)] = &ends[..] else { panic!("both are answered") };
+        assert_eq!(lost_later.gpu_counts().submissions, one_picture + 2, "it was lost in the second picture");
+        assert_eq!([found(first), found(second)], [found(whole), found(whole)]);
+
+        let lost_again = gpu(one_picture + 1).expect("it was there before");
+        let (ends, ended) = batch(&lost_again, 5);
+        let [End::Answered(_), End::Answered(_), End::Failed(error)] = &ends[..] else {
+            panic!("two are answered, one is not, and the others are not asked: {} ends", ends.len())
+        };
+        assert!(is_gpu_lost(error), "{error:#}");
+        let ended = ended.expect_err("the batch ends").to_string();
+        assert!(ended.contains("lost twice") && ended.contains("--device cpu"), "{ended}");
+    }
 }

@@ -256,6 +256,52 @@ impl Device {
         self.as_gpu().and_then(crate::gpu::Gpu::matrix_units).is_some_and(|units| units.has(op, form))
     }
 
+    /// Flops a second that the GPU's multiply-adds reach in registers, measured now: on matrix units if its weights are f16 and it
+    /// has any, else in f32. `None` on other devices.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`], [`Error::GpuLost`], [`Error::GpuMemory`].
+    #[cfg(feature = "gpu")]
+    pub fn gpu_peak_flops(&self) -> Result<Option<f64>> {
+        self.as_gpu().map(crate::gpu::peak::flops).transpose()
+    }
+
+    /// Bytes a second, read and written, of a copy that touches so many, measured now. `None` on other devices.
+    ///
+    /// # Errors
+    /// As for [`Device::gpu_peak_flops`].
+    #[cfg(feature = "gpu")]
+    pub fn gpu_copy_rate(&self, bytes: u64) -> Result<Option<f64>> {
+        self.as_gpu().map(|gpu| crate::gpu::peak::copied(gpu, bytes)).transpose()
+    }
+
+    /// Runs `f` and waits for it; what it gave, and what the GPU spent on it by its own clock, or the wait where it has none. `None` on
+    /// other devices, where `f` does not run.
+    ///
+    /// # Errors
+    /// Those of `f`; [`Error::Gpu`], [`Error::GpuLost`].
+    #[cfg(feature = "gpu")]
+    pub fn gpu_timed<R>(&self, f: impl FnOnce() -> Result<R>) -> Result<Option<(R, std::time::Duration)>> {
+        self.as_gpu().map(|gpu| gpu.timed(f)).transpose()
+    }
+
+    /// Has the GPU pretend from now on to have no more memory than this.
+    #[cfg(feature = "gpu")]
+    #[doc(hidden)]
+    pub fn pretend_gpu_memory(&self, bytes: u64) {
+        if let Some(gpu) = self.as_gpu() {
+            gpu.pretend_memory(bytes);
+        }
+    }
+
+    /// What the GPU was asked since it was started; nothing on other devices.
+    #[cfg(feature = "gpu")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn gpu_counts(&self) -> crate::gpu::GpuCounts {
+        self.as_gpu().map(crate::gpu::Gpu::counts).unwrap_or_default()
+    }
+
     #[cfg(feature = "gpu")]
     pub(crate) fn as_gpu(&self) -> Option<&crate::gpu::Gpu> {
         match &self.0.kind {

@@ -54,6 +54,12 @@ pub(crate) fn second<'a>(
     Some(Second { op, shapes: show_shapes(shapes), device: second, observer })
 }
 
+/// Whether an observer wants ops of this device run a second time.
+#[cfg(feature = "gpu")]
+pub(crate) fn is_wanted(device: &Device) -> bool {
+    trace::comparer().is_some_and(|(_, second)| *device != second)
+}
+
 impl Second {
     /// The second device.
     pub fn device(&self) -> &Device {

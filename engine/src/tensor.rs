@@ -370,6 +370,33 @@ impl Tensor {
         Ok(self.contiguous()?.host()?.to_vec())
     }
 
+    /// Copies of the values of several tensors, as [`Tensor::to_vec`] makes them. A GPU is waited for once.
+    ///
+    /// # Errors
+    /// As [`Tensor::to_vec`].
+    pub fn to_vecs<const N: usize>(tensors: [&Self; N]) -> Result<[Vec<f32>; N]> {
+        let mut vecs = [const { Vec::new() }; N];
+        #[cfg(feature = "gpu")]
+        if let Some(gpu) = tensors.first().and_then(|first| first.device.as_gpu()) {
+            crate::ops::same_device("to_vecs", &tensors)?;
+            let dense = tensors.iter().map(|t| t.to_f32()?.contiguous()).collect::<Result<Vec<_>>>()?;
+            let mut parts = Vec::with_capacity(N);
+            for t in &dense {
+                let (buffer, at) = t.on_gpu("to_vecs")?;
+                parts.push((buffer, at as usize, t.len()));
+            }
+            let mut values = gpu.read_all(&parts)?;
+            for (vec, t) in vecs.iter_mut().zip(&tensors).rev() {
+                *vec = values.split_off(values.len() - t.len());
+            }
+            return Ok(vecs);
+        }
+        for (vec, t) in vecs.iter_mut().zip(tensors) {
+            *vec = t.to_vec()?;
+        }
+        Ok(vecs)
+    }
+
     /// This tensor with `f32` storage (itself if it has it already).
     ///
     /// # Errors

@@ -13,6 +13,7 @@
 //! default limits: 16 KiB of workgroup memory, 256 threads, 8 storage bindings.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A value of one of a kernel's header constants.
 pub type Constant = (&'static str, u32);
@@ -60,7 +61,8 @@ pub struct Kernel {
     pub threads: u32,
     /// What it needs beyond WebGPU's core.
     pub needs: Needs,
-    /// Settings of its constants that are used (and so must compile everywhere): beside the text's own, one each.
+    /// Values of its constants that are used (and so must compile everywhere) beside the text's own. Entries of the same constants
+    /// are alternatives; of different ones, every mix is used, see [`Kernel::settings`].
     pub variants: &'static [&'static [Constant]],
 }
 
@@ -141,6 +143,49 @@ impl Kernel {
     }
 }
 
+impl Kernel {
+    /// Every setting of its constants that is used: all mixes of what [`Kernel::variants`] offers. A constant that is not named has
+    /// the text's own value.
+    #[must_use]
+    pub fn settings(&self) -> Vec<Vec<Constant>> {
+        let of_same = |a: &[Constant], b: &[Constant]| a.iter().map(|c| c.0).eq(b.iter().map(|c| c.0));
+        let mut choices: Vec<Vec<&[Constant]>> = Vec::new();
+        for &entry in self.variants {
+            match choices.iter_mut().find(|choice| of_same(choice[1], entry)) {
+                Some(choice) => choice.push(entry),
+                None => choices.push(vec![&[], entry]),
+            }
+        }
+        let none = BTreeSet::from([BTreeMap::new()]);
+        let mixed = choices.iter().fold(none, |settings, choice| {
+            let with = |setting: &BTreeMap<_, _>, entry: &[Constant]| {
+                setting.clone().into_iter().chain(entry.iter().copied()).collect::<BTreeMap<_, _>>()
+            };
+            settings.iter().flat_map(|setting| choice.iter().map(|entry| with(setting, entry))).collect()
+        });
+        mixed.into_iter().map(|setting| setting.into_iter().collect()).collect()
+    }
+
+    /// Whether a setting is one of [`Kernel::settings`].
+    #[must_use]
+    pub fn lists(&self, constants: &[Constant]) -> bool {
+        let of = |set: &[Constant], name: &str| {
+            value(set, name).or_else(|| {
+                let (start, end, is_bool) = header_value(self.source, name)?;
+                let text = &self.source[start..end];
+                if is_bool {
+                    Some(u32::from(text == "true"))
+                } else {
+                    text.trim_end_matches('u').parse().ok()
+                }
+            })
+        };
+        self.settings().iter().any(|setting| {
+            setting.iter().chain(constants).all(|(name, _)| of(setting, name) == of(constants, name))
+        })
+    }
+}
+
 /// The value of a constant among these.
 #[must_use]
 pub fn value(constants: &[Constant], name: &str) -> Option<u32> {
@@ -161,8 +206,14 @@ pub const MOST_GROUPS: u32 = 65_535;
 /// `id.x + id.y * (groups.x * threads)`.
 #[must_use]
 pub fn line(n: usize, each: u32) -> [u32; 3] {
+    folded(n, each, MOST_GROUPS)
+}
+
+/// [`line()`], folded when there are more than `most` workgroups along the first axis.
+#[must_use]
+pub fn folded(n: usize, each: u32, most: u32) -> [u32; 3] {
     let groups = (n as u64).div_ceil(u64::from(each));
-    let y = groups.div_ceil(u64::from(MOST_GROUPS)).max(1);
+    let y = groups.div_ceil(u64::from(most.max(1))).max(1);
     let x = groups.div_ceil(y);
     [x as u32, y as u32, 1]
 }
@@ -181,6 +232,7 @@ pub fn all() -> Vec<&'static Kernel> {
         crate::layer_norm::gpu::KERNELS,
         crate::matmul::gpu::KERNELS,
         crate::mean_rows::gpu::KERNELS,
+        crate::peak::gpu::KERNELS,
         crate::pool::gpu::KERNELS,
         crate::resize::gpu::KERNELS,
         crate::rope::gpu::KERNELS,
@@ -215,6 +267,18 @@ mod tests {
     }
 
     #[test]
+    fn settings_are_all_mixes_of_alternatives() {
+        let kernel = Kernel { variants: &[&[("A", 2)], &[("B", 1)], &[("A", 3)]], ..TWO };
+        assert_eq!(kernel.settings().len(), 3 * 2);
+        for listed in [&[][..], &[("A", 1)], &[("A", 1), ("B", 0)], &[("B", 1), ("A", 3)]] {
+            assert!(kernel.lists(listed), "{listed:?}");
+        }
+        for unlisted in [&[("A", 4)][..], &[("A", 4), ("B", 1)], &[("C", 1)]] {
+            assert!(!kernel.lists(unlisted), "{unlisted:?}");
+        }
+    }
+
+    #[test]
     #[should_panic(expected = "no constant C")]
     fn an_unknown_constant_is_our_own_mistake() {
         drop(TWO.specialised(&[("C", 1)]));
@@ -226,6 +290,8 @@ mod tests {
             let [x, y, z] = line(n, 64);
             assert!(x <= MOST_GROUPS && y <= MOST_GROUPS && z == 1);
             assert!(u64::from(x) * u64::from(y) * 64 >= n as u64, "{n}");
+            let [x, y, z] = folded(n.min(1000), 64, 3);
+            assert!(x <= 3 && z == 1 && x * y * 64 >= n.min(1000) as u32, "{n}");
         }
     }
 

@@ -3,6 +3,8 @@
 //! Multiply-adds on registers only, in enough independent chains to hide their latency, and a copy of more memory than
 //! any cache holds. Each runs on every thread of the current rayon pool.
 
+pub mod gpu;
+
 use crate::isa::{Arithmetic, Avx512Bf16, Avx512Vnni, Isa, Plain};
 use crate::parallel::for_rows;
 

@@ -8,11 +8,6 @@ use sam3i_kernels::gpu::{Constant, Kernel, all};
 const STORAGE_BINDINGS: usize = 8;
 const THREADS: u32 = 256;
 
-/// The text as it stands, and each variant.
-fn variants(kernel: &Kernel) -> impl Iterator<Item = &'static [Constant]> {
-    [&[][..]].into_iter().chain(kernel.variants.iter().copied())
-}
-
 fn module(kernel: &Kernel, constants: &[Constant]) -> (Module, ModuleInfo) {
     let text = kernel.specialised(constants);
     let module = naga::front::wgsl::parse_str(&text)
@@ -30,9 +25,9 @@ fn module(kernel: &Kernel, constants: &[Constant]) -> (Module, ModuleInfo) {
 
 fn each(check: impl Fn(&Kernel, &[Constant], &Module, &ModuleInfo)) {
     for kernel in all() {
-        for constants in variants(kernel) {
-            let (module, info) = module(kernel, constants);
-            check(kernel, constants, &module, &info);
+        for constants in kernel.settings() {
+            let (module, info) = module(kernel, &constants);
+            check(kernel, &constants, &module, &info);
         }
     }
 }

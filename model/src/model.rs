@@ -377,15 +377,11 @@ impl Model {
         trace::tap("out.presence_logit", &decoded.presence);
         trace::tap("out.pred_boxes", &decoded.boxes_cxcywh);
 
-        let presence = sigmoid(decoded.presence.to_vec()?[0]);
+        let [presence, logits, boxes] = Tensor::to_vecs([&decoded.presence, &logits, &decoded.boxes_cxcywh])?;
+        let presence = sigmoid(presence[0]);
         Ok(Grounded {
-            scores: logits.to_vec()?.into_iter().map(|logit| sigmoid(logit) * presence).collect(),
-            boxes_cxcywh: decoded
-                .boxes_cxcywh
-                .to_vec()?
-                .chunks_exact(4)
-                .map(|b| [b[0], b[1], b[2], b[3]])
-                .collect(),
+            scores: logits.into_iter().map(|logit| sigmoid(logit) * presence).collect(),
+            boxes_cxcywh: boxes.chunks_exact(4).map(|b| [b[0], b[1], b[2], b[3]]).collect(),
             presence,
             queries_qc: decoded.queries_qc,
             fused_nc,

@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::config::Config;
+use crate::grounding::Once;
 use crate::nn::{Conv, ConvTranspose};
 use crate::weights::Weights;
 use sam3i_engine::ops::Activation;
@@ -13,6 +14,8 @@ pub(crate) struct Neck {
     level1: Level1,
     level2: Projection,
     grid: usize,
+    /// The same for every picture.
+    position_nc: Once,
 }
 
 /// The pyramid of a picture.
@@ -74,6 +77,7 @@ impl Neck {
             },
             level2: Projection::load(&w2, dim, d)?,
             grid: config.grid(),
+            position_nc: Once::default(),
         })
     }
 
@@ -92,7 +96,8 @@ impl Neck {
         let fine_hwc = self.level0.projection.forward(&up)?;
         trace::tap("0", &fine_hwc);
         let d = d_model(&coarse_hwc);
-        let position_nc = ops::sine::position_map(x_hwc.device(), self.grid, self.grid, d)?;
+        let map = || Ok(ops::sine::position_map(x_hwc.device(), self.grid, self.grid, d)?);
+        let position_nc = self.position_nc.get_or_make(map)?;
         Ok(Pyramid { fine_hwc, middle_hwc, coarse_hwc, position_nc })
     }
 }

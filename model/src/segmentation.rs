@@ -162,18 +162,17 @@ pub(crate) fn instances(
 ) -> Result<Vec<Instance>> {
     let Some(logits) = logits else { return Ok(Vec::new()) };
     let [width, height] = size;
+    let mut masks = ops::resize::Masks::new(logits, height, width, options.mask_logit());
     let mut found = Vec::with_capacity(kept.len());
     for (i, &query) in kept.iter().enumerate() {
         steps.next()?;
-        let one = logits.narrow(0, i, 1)?;
-        let bits = ops::resize::bilinear_threshold(&one, height, width, options.mask_logit())?;
-        let mask = Mask::new(width, height, bits)?;
+        let mask = Mask::new(width, height, masks.plane(i)?)?;
         let area = mask.area();
         if area < options.min_area {
             continue;
         }
         let box_xyxy = to_pixels(grounded.boxes_cxcywh[query], size);
-        let logits = options.keep_logits.then(|| to_logits(&one)).transpose()?;
+        let logits = options.keep_logits.then(|| to_logits(&logits.narrow(0, i, 1)?)).transpose()?;
         found.push(Instance {
             query,
             score: grounded.scores[query],

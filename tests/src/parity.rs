@@ -2,6 +2,7 @@
 //!
 //! Names and stages are the recording's; only its layout (channels first, sequences first) differs from ours.
 
+use crate::agreement::{Bounds, SMALL};
 use crate::recording::{Recorded, RecordedCase, Recording};
 use sam3i::{ImageEmbedding, Level, Model, Prompt, SegmentOptions, Segmentation};
 use sam3i_engine::trace::{Observer, observe};
@@ -212,10 +213,11 @@ fn deviation(values: &[f64]) -> f64 {
     (values.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / n).sqrt()
 }
 
-/// Every device a parity test runs on.
-pub fn devices() -> Vec<Device> {
+/// Every device a parity test of a small model runs on, and what is to be kept there.
+pub fn devices() -> Vec<(Device, Bounds)> {
     let cpu = Device::cpu(&sam3i::CpuOptions::default()).expect("threads start");
-    [Device::reference(), cpu].into_iter().chain(crate::gpu::devices().iter().cloned()).collect()
+    let devices = [Device::reference(), cpu].into_iter().chain(crate::gpu::devices().iter().cloned());
+    devices.map(|device| (device, SMALL)).collect()
 }
 
 impl Recording {

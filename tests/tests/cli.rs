@@ -1,8 +1,10 @@
 //! The command line as a user runs it, on the smallest model.
 
 use sam3i::mask::Rle;
+use sam3i_engine::weights::FileDType;
 use sam3i_tests::command::{Run, sam3i};
-use sam3i_tests::goldens::{TempFolder, data};
+use sam3i_tests::goldens::{TempFolder, data, goldens_dir};
+use sam3i_tests::recording::Recording;
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -419,29 +421,60 @@ fn help_is_as_recorded() {
     assert!(version.starts_with("sam3i 0."), "{version}");
 }
 
+/// The masks that `sam3i segment` finds, as bits.
+fn masks(folder: &TempFolder, line: &[&str]) -> Vec<Vec<u8>> {
+    let run = sam3i(folder.path(), &[&["segment", "--json"], line].concat());
+    assert_eq!(run.code, 0, "{line:?}: {}", run.stderr);
+    let found = lines(&run)[0]["prompts"][0]["instances"].as_array().expect("a list").clone();
+    let bits = |found: &Value| {
+        let rle: Rle = serde_json::from_value(found["rle"].clone()).expect("a run-length code");
+        rle.decode().expect("a mask").bits
+    };
+    found.iter().map(bits).collect()
+}
+
+/// The GPU finds as many as the CPU, with masks of the same pixels but for 0.1 % of them.
+fn agrees(folder: &TempFolder, line: &[&str]) {
+    let on = |device: &[&str]| masks(folder, &[line, device].concat());
+    let (cpu, gpu) = (on(&["--device", "cpu"]), on(&["--device", "gpu"]));
+    assert_eq!(cpu.len(), gpu.len(), "{line:?}");
+    let pairs: Vec<_> = cpu.concat().into_iter().zip(gpu.concat()).collect();
+    let differ = pairs.iter().filter(|(a, b)| a != b).count();
+    assert!(1000 * differ <= pairs.len(), "{line:?}: {differ} of {} pixels differ", pairs.len());
+}
+
 #[test]
 fn the_gpu_says_what_the_cpu_says() {
     if sam3i_tests::gpu::devices().is_empty() {
         return;
     }
     let folder = workplace("gpu");
-    let masks_of = |device: &str, case: &Value| {
-        let options = options(case);
-        let mut line: Vec<&str> = options.iter().map(String::as_str).collect();
-        line.extend(["m0.png", "--device", device, "--json"]);
-        let found =
-            lines(&segment(&folder, &line))[0]["prompts"][0]["instances"].as_array().expect("a list").clone();
-        let bits = |found: &Value| {
-            let rle: Rle = serde_json::from_value(found["rle"].clone()).expect("a run-length code");
-            rle.decode().expect("a mask").bits
-        };
-        found.iter().map(bits).collect::<Vec<_>>()
-    };
     for case in recorded() {
-        let (cpu, gpu) = (masks_of("cpu", &case), masks_of("gpu", &case));
-        assert_eq!(cpu.len(), gpu.len(), "{}", case["key"]);
-        let pairs = || cpu.iter().flatten().zip(gpu.iter().flatten());
-        let differ = pairs().filter(|(a, b)| a != b).count();
-        assert!(1000 * differ <= pairs().count(), "{}: {differ} pixels differ", case["key"]);
+        let options = options(&case);
+        let mut line: Vec<&str> = options.iter().map(String::as_str).collect();
+        line.extend(["m0.png", "--model", "model"]);
+        agrees(&folder, &line);
+    }
+    let party = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/party.png");
+    agrees(&folder, &[party, "-p", "person"]); // nano
+}
+
+#[test]
+fn the_gpu_says_what_the_cpu_says_with_larger_models() {
+    let Some(goldens) = goldens_dir().filter(|_| !sam3i_tests::gpu::devices().is_empty()) else { return };
+    for name in ["tiny_a", "tiny_b"] {
+        let folder = workplace(name);
+        let recording = Recording::read(&goldens, name);
+        let model = folder.path().join(name);
+        sam3i::synth::write_model(&recording.config(), &model, FileDType::F32).expect("written");
+        let case = recording.manifest.cases.iter().find(|case| case.text.is_some()).expect("a sentence");
+        let image =
+            recording.manifest.images.iter().find(|image| image.id == case.image).expect("its picture");
+        let (picture, threshold) = (goldens.join(&image.file), case.threshold.to_string());
+        let level = ["concept", "simple", "complex"][case.text_type - 1];
+        let text = case.text.as_deref().expect("a sentence");
+        let picture = picture.to_str().expect("a plain path");
+        let line = [picture, "--model", name, "-p", text, "--level", level, "--threshold", &threshold];
+        agrees(&folder, &line);
     }
 }

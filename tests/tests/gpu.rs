@@ -133,6 +133,64 @@ fn what_is_kept_for_reuse_goes_before_memory_grows() {
     assert!(device.memory().cached > 0);
 }
 
+/// Every kept mask comes back in one read, as bits; presence, scores and boxes in another.
+#[test]
+fn a_prompt_waits_twice_and_reads_back_no_more_than_it_says() {
+    let Some(device) = own(&GpuOptions::default()) else { return };
+    let model = Model::load(&data("micro.safetensors"), &device).expect("it loads");
+    let picture =
+        Picture::open(&data("recorded/images/m0.png"), &DecodeOptions::default()).expect("a picture");
+    let image = model.encode_image(&picture.view(), ResizeMode::Exact8).expect("it encodes");
+    assert_eq!(device.gpu_counts().reads, 0, "a picture is not read back");
+    let queries = model.config().queries;
+    for (threshold, kept) in [(0.0, queries), (2.0, 0)] {
+        let before = device.gpu_counts();
+        let options = SegmentOptions::default().threshold(threshold);
+        let answer = model.segment(&image, &Prompt::text("person"), &options).expect("it answers");
+        assert_eq!(answer.instances.len(), kept);
+        let after = device.gpu_counts();
+        let mask_words = (kept * picture.width * picture.height).div_ceil(32);
+        assert_eq!(after.reads - before.reads, 1 + u64::from(kept > 0));
+        // Presence, a score and a box a query, and the masks.
+        assert_eq!(after.read_bytes - before.read_bytes, 4 * (1 + 5 * queries + mask_words) as u64);
+    }
+}
+
+#[test]
+fn uploads_are_sent_before_too_many_bytes_are_held_twice() {
+    let Some(device) = own(&GpuOptions::default()) else { return };
+    let before = device.gpu_counts().submissions;
+    for _ in 0..20 {
+        drop(Tensor::from_vec(&device, &[2 << 20], vec![1.0; 2 << 20]).expect("8 MiB"));
+    }
+    assert_eq!(device.gpu_counts().submissions - before, 2, "two times 64 MiB of 160");
+}
+
+#[test]
+fn what_is_kept_for_reuse_goes_when_the_driver_has_no_more_memory() {
+    let Some(device) = own(&GpuOptions::default()) else { return };
+    let of = |mib: usize| Tensor::zeros(&device, &[mib << 18]);
+    drop((of(3).expect("it fits"), of(5).expect("it fits")));
+    assert_eq!(device.memory().cached, 8 << 20);
+    device.pretend_gpu_memory(4 << 20); // another program takes the rest
+    let one = of(1).expect("1 MiB of 4, none of which is live");
+    assert_eq!(device.memory().cached, 0);
+    let error = of(4).expect_err("5 MiB of 4").to_string();
+    assert!(error.contains("the device has no more"), "{error}");
+    assert_eq!(one.to_vec().expect("values"), vec![0.0; 1 << 18]);
+}
+
+#[test]
+fn what_is_kept_for_reuse_is_what_was_used_last() {
+    let Some(device) = own(&GpuOptions::default()) else { return };
+    let of = |mib: usize| Tensor::zeros(&device, &[mib << 18]).expect("it fits");
+    drop((of(8), of(4), of(2))); // 14 MiB are the most there was
+    drop(of(8)); // used again
+    let twelve = of(6); // 20 MiB would be more: what was used the longest time ago goes
+    assert_eq!(device.memory().cached, 8 << 20, "{:?}", device.memory());
+    drop(twelve);
+}
+
 #[test]
 fn a_long_chain_of_dispatches_runs_in_order() {
     let Some(device) = own(&GpuOptions::default()) else { return };
@@ -193,6 +251,16 @@ fn what_the_gpu_does_not_take_is_refused_in_words() {
     let nowhere = GpuOptions::default().choice(GpuChoice::Name("no such card".to_owned()));
     let error = Device::gpu(&nowhere).expect_err("no such card");
     assert!(error.to_string().contains("does not have a GPU named"), "{error}");
+}
+
+#[test]
+fn a_weight_that_f16_cannot_hold_is_refused_in_words() {
+    use sam3i_engine::ops::matmul::Matrix;
+    let device = noop(DType::F16);
+    let weight = |largest: f32| Matrix::new(&device, 2, 2, vec![0.5, -largest, 1.0, 0.25]);
+    assert!(weight(65_504.0).is_ok());
+    let error = weight(70_000.0).err().expect("it would be an infinity").to_string();
+    assert!(error.contains("-70000") && error.contains("--dtype f32"), "{error}");
 }
 
 #[test]

@@ -7,10 +7,10 @@
 use sam3i::metrics::{Annotations, Evaluation, Mode, NoTarget, Prediction, Score, Select, evaluate, queries};
 use sam3i::picture::DecodeOptions;
 use sam3i::{Checkpoint, Device, ImageEmbedding, Level, Model, Picture, Prompt, ResizeMode, SegmentOptions};
-use sam3i_tests::agreement::{SMALL, Setup};
+use sam3i_tests::agreement::Setup;
 use sam3i_tests::goldens::data;
-use sam3i_tests::parity;
 use sam3i_tests::recording::Recording;
+use sam3i_tests::{gpu, parity};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -80,22 +80,48 @@ struct Scenes {
 }
 
 impl Scenes {
+    /// All of them on the CPU.
     fn new() -> Self {
         let device = Device::cpu(&sam3i::CpuOptions::default()).expect("threads start");
-        let model = Model::from_checkpoint(Checkpoint::nano().expect("nano"), &device).expect("it loads");
+        let scenes = Self::on(&device, |_| true);
+        assert_eq!(scenes.embeddings.len(), 40);
+        scenes
+    }
+
+    /// Those of these names.
+    fn on(device: &Device, wanted: impl Fn(&str) -> bool) -> Self {
+        let model = Model::from_checkpoint(Checkpoint::nano().expect("nano"), device).expect("it loads");
         let folder = data("nano/heldout40");
         let names = std::fs::read_dir(&folder)
             .expect("the scenes")
             .map(|entry| entry.expect("an entry").file_name().into_string().expect("a plain name"));
-        let pictures = names.filter(|name| name.ends_with(".jpg"));
+        let pictures = names.filter(|name| name.ends_with(".jpg") && wanted(name));
         let embeddings = pictures.map(|name| {
             let picture = Picture::open(&folder.join(&name), &DecodeOptions::default()).expect("a picture");
             let embedding = model.encode_image(&picture.view(), ResizeMode::Exact8).expect("it encodes");
             (name, embedding)
         });
-        let embeddings: HashMap<_, _> = embeddings.collect();
-        assert_eq!(embeddings.len(), 40);
+        let embeddings = embeddings.collect();
         Self { folder, model, embeddings }
+    }
+
+    /// What is found for every instruction of the files about its pictures: bits of masks.
+    fn masks(&self) -> Vec<Vec<Vec<u8>>> {
+        let mut found = Vec::new();
+        for (name, ..) in FLOORS {
+            let truth =
+                Annotations::read(&self.folder.join(format!("seen.{name}.json"))).expect("annotations");
+            let asked = queries(&truth, &Select::levels(&Level::ALL)).expect("queries");
+            for query in asked.iter().filter(|query| self.embeddings.contains_key(&query.file_name)) {
+                let prompt = Prompt::text(&query.text).level(query.level);
+                let image = &self.embeddings[&query.file_name];
+                let answer =
+                    self.model.segment(image, &prompt, &SegmentOptions::default()).expect("it answers");
+                let masks = answer.instances.iter().map(|found| found.mask().expect("a mask").bits);
+                found.push(masks.collect());
+            }
+        }
+        found
     }
 
     /// Asks every instruction of a file, at its own level or at another.
@@ -124,11 +150,30 @@ impl Scenes {
 fn nano_agrees_with_its_recording() {
     let folder = data("nano");
     let weights = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../model/data/nano/model.safetensors"));
-    for device in parity::devices() {
+    for (device, bounds) in parity::devices() {
         let nano = Checkpoint::nano().expect("nano");
         let recording = Recording::read(&folder, "nano");
         assert_eq!(&recording.config(), nano.config(), "the recording is of a model of other sizes");
-        Setup::of(&folder, recording, nano, &weights, &device, SMALL).check();
+        Setup::of(&folder, recording, nano, &weights, &device, bounds).check();
+    }
+}
+
+/// Every tenth scene. The same is found, but for 0.1 % of the masks' pixels.
+#[test]
+fn nano_says_on_the_gpu_what_it_says_on_the_cpu() {
+    let some = |name: &str| name.ends_with("0.jpg");
+    let cpu = Scenes::on(&Device::cpu(&sam3i::CpuOptions::default()).expect("threads start"), some).masks();
+    assert!(cpu.len() > 40 && cpu.iter().filter(|masks| !masks.is_empty()).count() > 20);
+    for device in gpu::devices() {
+        let gpu = Scenes::on(device, some).masks();
+        assert_eq!(gpu.len(), cpu.len());
+        let (mut differ, mut pixels) = (0, 0);
+        for (i, (a, b)) in gpu.iter().zip(&cpu).enumerate() {
+            assert_eq!(a.len(), b.len(), "{device}: instruction {i} finds another number");
+            differ += a.iter().flatten().zip(b.iter().flatten()).filter(|(a, b)| a != b).count();
+            pixels += b.iter().map(Vec::len).sum::<usize>();
+        }
+        assert!(1000 * differ <= pixels, "{device}: {differ} of {pixels} pixels differ");
     }
 }
 

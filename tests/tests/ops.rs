@@ -3,8 +3,16 @@
 use proptest::prelude::*;
 use sam3i_tests::cases::{self, check, check_bf16, check_f16};
 
+/// How many cases each op has, for the child processes below.
+const CASES_VARIABLE: &str = "SAM3I_TEST_CASES";
+
+fn config() -> ProptestConfig {
+    let cases = std::env::var(CASES_VARIABLE).map_or(64, |cases| cases.parse().expect("a number of cases"));
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn linear_agrees_with_the_reference(case in cases::matmul::any_linear()) {
@@ -149,18 +157,44 @@ proptest! {
 #[test]
 fn subgroups_of_4_8_and_16_threads_agree_with_the_reference() {
     let lavapipe = sam3i_tests::gpu::devices().iter().any(|device| device.to_string().contains("llvmpipe"));
-    if !lavapipe || std::env::var_os("LP_NATIVE_VECTOR_WIDTH").is_some() {
+    if !lavapipe || is_child() {
         return;
     }
     for width in ["128", "256", "512"] {
-        let ops = ["layer_norm_agrees", "softmax_agrees", "group_norm_agrees"];
-        let output = std::process::Command::new(std::env::current_exe().expect("this test"))
-            .args(ops)
-            .env("LP_NATIVE_VECTOR_WIDTH", width)
-            .env("MESA_SHADER_CACHE_DISABLE", "true") // the cache does not tell widths apart
-            .output()
-            .expect("it starts");
-        let told = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && told.contains("3 passed"), "at {width} bits: {told}");
+        // The cache does not tell widths apart.
+        in_a_child(&[("LP_NATIVE_VECTOR_WIDTH", width), ("MESA_SHADER_CACHE_DISABLE", "true")]);
     }
+}
+
+/// Our kernels are compiled without wgpu's checks of bounds and loops, which leave a wrong index without effect, or turn it into
+/// another. With them everything has to be as it is without.
+#[test]
+fn kernels_with_checks_of_bounds_and_loops_agree_with_the_reference() {
+    if !sam3i_tests::gpu::devices().is_empty() && !is_child() {
+        in_a_child(&[("SAM3I_GPU_CHECKED", "1")]);
+    }
+}
+
+fn is_child() -> bool {
+    std::env::var_os(CASES_VARIABLE).is_some()
+}
+
+/// Some cases of the ops whose kernels share memory or are cut into bands, in a process with these variables.
+fn in_a_child(variables: &[(&str, &str)]) {
+    let ops = [
+        "linear_agrees",
+        "conv_agrees",
+        "attention_agrees",
+        "layer_norm_agrees",
+        "softmax_agrees",
+        "group_norm_agrees",
+    ];
+    let output = std::process::Command::new(std::env::current_exe().expect("this test"))
+        .args(ops)
+        .envs(variables.iter().copied())
+        .env(CASES_VARIABLE, "12")
+        .output()
+        .expect("it starts");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && told.contains("6 passed"), "{variables:?}: {told}");
 }

@@ -10,8 +10,8 @@ use sam3i_tests::{gpu, parity};
 
 #[test]
 fn micro_agrees_with_the_recording_that_comes_with_the_source() {
-    for device in parity::devices() {
-        Setup::new(&data("recorded"), "micro", &data("micro.safetensors"), &device, SMALL).check();
+    for (device, bounds) in parity::devices() {
+        Setup::new(&data("recorded"), "micro", &data("micro.safetensors"), &device, bounds).check();
     }
 }
 
@@ -41,8 +41,8 @@ fn micro_agrees_in_every_container_and_precision() {
 fn tiny_a_agrees() {
     let Some(goldens) = goldens_dir() else { return };
     let temp = TempFolder::new("tiny_a");
-    for device in parity::devices() {
-        Setup::synthetic(&goldens, "tiny_a", &device, SMALL, &temp).check();
+    for (device, bounds) in parity::devices() {
+        Setup::synthetic(&goldens, "tiny_a", &device, bounds, &temp).check();
     }
 }
 
@@ -50,8 +50,8 @@ fn tiny_a_agrees() {
 fn tiny_b_agrees() {
     let Some(goldens) = goldens_dir() else { return };
     let temp = TempFolder::new("tiny_b");
-    for device in parity::devices() {
-        Setup::synthetic(&goldens, "tiny_b", &device, SMALL, &temp).check();
+    for (device, bounds) in parity::devices() {
+        Setup::synthetic(&goldens, "tiny_b", &device, bounds, &temp).check();
     }
 }
 

@@ -56,7 +56,7 @@ pub fn run(args: &Args) -> Result<()> {
     let ops = args.which.ops()?;
     let mut runners = Vec::new();
     for variant in args.which.variants()? {
-        let peak = Peak::measure(&variant.device);
+        let peak = Peak::measure(&variant.device)?;
         if let Some(peak) = peak.as_ref().filter(|_| !args.json) {
             let (name, threads) = (&variant.name, variant.device.threads());
             let (gflops, gigabytes) = (peak.flops / 1e9, peak.copied(MEMORY) / 1e9);

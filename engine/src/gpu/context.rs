@@ -3,14 +3,14 @@
 use super::adapter::{self, AdapterFacts};
 use super::forms::{Forms, Seen, Site};
 use super::health::Health;
-use super::memory::{Buffer, Pool, Raw, failed};
+use super::memory::{self, Buffer, Pool, Raw, failed};
 use super::ops::matrices::{self, MatrixUnits};
 use super::pipelines::Pipelines;
 use super::recorder::{Recorder, SLOT};
-use super::{GpuOptions, Weight, tuned};
+use super::{GpuBounds, GpuCounts, GpuOptions, Weight, tuned};
 use crate::memory::MemoryUse;
 use crate::{DType, Error, Result, trace};
-use sam3i_kernels::gpu::{Constant, Kernel, MOST_GROUPS, Needs};
+use sam3i_kernels::gpu::{Constant, Kernel, MOST_GROUPS, Needs, folded};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -91,7 +91,7 @@ impl Gpu {
     ) -> Self {
         let health = Health::default();
         health.watch(&device);
-        let recorder = Mutex::new(Recorder::new(&device, queue, &health));
+        let recorder = Mutex::new(Recorder::new(&device, queue, &health, options.bounds.submissions));
         let nothing = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("nothing"),
             size: 16,
@@ -99,7 +99,7 @@ impl Gpu {
             mapped_at_creation: false,
         });
         Self(Arc::new(Inner {
-            pool: Pool::new(options.budget, limits.max_buffer_size),
+            pool: Pool::new(options, &limits),
             facts,
             options: options.clone(),
             dtype,
@@ -137,8 +137,8 @@ impl Gpu {
 
     /// Gives memory that is kept for reuse back.
     pub fn trim(&self) {
-        self.recorder().trim();
         self.0.pool.trim();
+        self.recorder().trim();
     }
 
     fn recorder(&self) -> std::sync::MutexGuard<'_, Recorder> {
@@ -154,24 +154,58 @@ impl Gpu {
         })
     }
 
+    /// What is asked of it at a time.
+    pub fn bounds(&self) -> GpuBounds {
+        self.0.options.bounds
+    }
+
+    /// Workgroups for `n` items, so many a workgroup, folded over two axes where one is too short.
+    pub fn line(&self, n: usize, each: u32) -> [u32; 3] {
+        folded(n, each, self.bounds().groups)
+    }
+
     /// Memory for so many words, with unspecified contents.
     pub fn buffer(&self, words: usize) -> Result<Buffer> {
-        let raw = self.or_lost(self.0.pool.take(&self.0.device, 4 * words as u64))?;
-        Ok(self.owned(raw))
+        let bytes = 4 * words as u64;
+        match self.0.pool.reuse(bytes) {
+            Some(raw) => Ok(Buffer::new(raw, self.0.clone())),
+            None => self.or_lost(self.fresh(bytes, false)),
+        }
     }
 
-    /// Memory with these values.
+    /// Memory with these values. It must be fresh: what is written to it is there before anything that has been recorded and
+    /// not submitted, so an old one's readers would see it too early.
     pub fn upload<T: bytemuck::Pod>(&self, values: &[T]) -> Result<Buffer> {
-        let raw = self.or_lost(self.0.pool.upload(&self.0.device, bytemuck::cast_slice(values)))?;
-        Ok(self.owned(raw))
+        let bytes = bytemuck::cast_slice(values);
+        let buffer = self.or_lost(self.fresh(bytes.len() as u64, true))?;
+        memory::fill(&buffer.raw().buffer, bytes)?;
+        self.recorder().uploaded(bytes.len())?;
+        Ok(buffer)
     }
 
-    fn owned(&self, raw: Raw) -> Buffer {
+    /// A new buffer. What is kept for reuse makes room for it; where the driver has no more memory, all of it.
+    fn fresh(&self, bytes: u64, mapped: bool) -> Result<Buffer> {
+        let (pool, device) = (&self.0.pool, &self.0.device);
+        pool.make_room(bytes)?;
+        self.forget_gone();
+        let made = match pool.create(device, bytes, mapped) {
+            Err(Error::GpuMemory { .. }) => {
+                pool.trim();
+                self.forget_gone();
+                self.finish()?; // until then the driver has it all in use
+                pool.create(device, bytes, mapped)
+            }
+            made => made,
+        };
+        Ok(Buffer::new(made?, self.0.clone()))
+    }
+
+    /// Forgets the bind groups of buffers that were given up: they hold on to them.
+    fn forget_gone(&self) {
         let gone = self.0.pool.gone();
         if !gone.is_empty() {
-            self.recorder().forget(&gone); // bind groups hold on to them
+            self.recorder().forget(&gone);
         }
-        Buffer::new(raw, self.0.clone())
     }
 
     /// A weight `[rows, k]` of a product, in the device's type, or in f32 where that is asked for.
@@ -265,7 +299,7 @@ impl Gpu {
     }
 
     /// What the GPU spends on what `f` records, waits included where it does not tell.
-    pub(super) fn timed<R>(&self, f: impl FnOnce() -> Result<R>) -> Result<(R, Duration)> {
+    pub fn timed<R>(&self, f: impl FnOnce() -> Result<R>) -> Result<(R, Duration)> {
         struct Unheard;
         impl trace::Observer for Unheard {}
         self.finish()?;
@@ -280,13 +314,23 @@ impl Gpu {
 
     /// Words of a buffer, once all that was recorded is done.
     pub fn read<T: bytemuck::Pod>(&self, buffer: &Buffer, first: usize, len: usize) -> Result<Vec<T>> {
-        if len == 0 {
+        self.read_all(&[(buffer, first, len)])
+    }
+
+    /// Words of several buffers, one after the other, once all that was recorded is done: buffers, where to begin, how many.
+    pub fn read_all<T: bytemuck::Pod>(&self, parts: &[(&Buffer, usize, usize)]) -> Result<Vec<T>> {
+        let bytes = parts.iter().map(|(.., len)| 4 * *len as u64).sum();
+        if bytes == 0 {
             return Ok(Vec::new());
         }
-        let bytes = (4 * len) as u64;
         let staging = self.staging(bytes);
-        let copied = self.recorder().submit_with(|encoder| {
-            encoder.copy_buffer_to_buffer(&buffer.raw().buffer, 4 * first as u64, &staging, 0, bytes);
+        let copied = self.recorder().read_with(bytes, |encoder| {
+            let mut at = 0;
+            for &(buffer, first, len) in parts.iter().filter(|(.., len)| *len > 0) {
+                let bytes = 4 * len as u64;
+                encoder.copy_buffer_to_buffer(&buffer.raw().buffer, 4 * first as u64, &staging, at, bytes);
+                at += bytes;
+            }
         })?;
         let (tell, told) = std::sync::mpsc::channel();
         staging.map_async(wgpu::MapMode::Read, 0..bytes, move |result| {
@@ -322,6 +366,16 @@ impl Gpu {
             usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         })
+    }
+
+    /// What it was asked so far.
+    pub fn counts(&self) -> GpuCounts {
+        self.recorder().counts()
+    }
+
+    /// Has it pretend to have no more memory than this.
+    pub fn pretend_memory(&self, bytes: u64) {
+        self.0.pool.pretend(bytes);
     }
 
     /// Gives the device up, so that whatever comes next finds it lost.

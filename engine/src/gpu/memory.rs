@@ -3,14 +3,18 @@
 //! A buffer may be given out again as soon as it is dropped: the queue runs dispatches in the order they were recorded in,
 //! so whoever writes it next does so after those who still read it.
 
+use super::GpuOptions;
 use super::context::Inner;
 use crate::memory::MemoryUse;
 use crate::{Error, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What the pool keeps at most for reuse.
 const LARGEST_CACHE: u64 = 1 << 30;
+/// Buffers that are kept for reuse at most: small ones, such as those of uploads, would pile up.
+const MOST_KEPT: usize = 2048;
 /// Sizes are rounded up to this, the largest alignment any device asks for.
 const GRAIN: u64 = 256;
 
@@ -44,29 +48,50 @@ impl Drop for Buffer {
     }
 }
 
+/// A buffer that is kept for reuse, and when it was given back.
+struct Kept {
+    raw: Raw,
+    since: u64,
+}
+
 #[derive(Default)]
 struct State {
-    free: BTreeMap<u64, Vec<Raw>>,
+    /// By size; of one size the one that was given back first comes first.
+    free: BTreeMap<u64, VecDeque<Kept>>,
+    kept: usize,
     usage: MemoryUse,
+    /// Counts buffers that were given back.
+    clock: u64,
     numbers: u64,
     /// Numbers of buffers that were given up, and that somebody may still hold on to.
     gone: Vec<u64>,
 }
 
 impl State {
-    /// Gives kept buffers up, the largest first, until all memory together is at most so much, or none is left.
-    fn shrink(&mut self, most: u64) {
-        while (self.usage.live + self.usage.cached) as u64 > most {
-            let Some(mut largest) = self.free.last_entry() else { return };
-            let size = *largest.key();
-            match largest.get_mut().pop() {
-                Some(raw) => {
-                    self.usage.cached -= size as usize;
-                    self.gone.push(raw.number);
-                }
-                None => drop(largest.remove()),
-            }
+    /// Gives the buffer up that was kept the longest; whether there was one.
+    fn give_up_one(&mut self) -> bool {
+        let oldest =
+            self.free.iter().min_by_key(|(_, list)| list.front().map_or(u64::MAX, |kept| kept.since));
+        let Some(size) = oldest.map(|(&size, _)| size) else { return false };
+        self.unkeep(size, VecDeque::pop_front).map(|raw| self.gone.push(raw.number)).is_some()
+    }
+
+    /// Takes a kept buffer of exactly this size off the list.
+    fn unkeep(&mut self, size: u64, which: fn(&mut VecDeque<Kept>) -> Option<Kept>) -> Option<Raw> {
+        let list = self.free.get_mut(&size)?;
+        let kept = which(list)?;
+        if list.is_empty() {
+            self.free.remove(&size);
         }
+        self.kept -= 1;
+        self.usage.cached -= size as usize;
+        Some(kept.raw)
+    }
+
+    /// Gives kept buffers up, those that were not used for the longest time first, until all memory together is at most so
+    /// much, or none is left.
+    fn shrink(&mut self, most: u64) {
+        while (self.usage.live + self.usage.cached) as u64 > most && self.give_up_one() {}
     }
 }
 
@@ -74,64 +99,58 @@ impl State {
 pub(super) struct Pool {
     state: Mutex<State>,
     budget: u64,
+    /// The largest buffer the device has, and the largest that a kernel sees.
     most: u64,
+    most_binding: u64,
+    /// Where the device pretends to have no more, for tests.
+    pretended: AtomicU64,
 }
 
 impl Pool {
-    /// `most` is the largest buffer the device has.
-    pub fn new(budget: Option<u64>, most: u64) -> Self {
-        Self { state: Mutex::default(), budget: budget.unwrap_or(u64::MAX), most }
+    pub fn new(options: &GpuOptions, limits: &wgpu::Limits) -> Self {
+        Self {
+            state: Mutex::default(),
+            budget: options.budget.unwrap_or(u64::MAX),
+            most: limits.max_buffer_size,
+            most_binding: limits.max_storage_buffer_binding_size,
+            pretended: AtomicU64::new(u64::MAX),
+        }
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Has the device pretend to have no more memory than this.
+    pub fn pretend(&self, bytes: u64) {
+        self.pretended.store(bytes, Ordering::Relaxed);
+    }
+
     pub fn usage(&self) -> MemoryUse {
         self.state().usage
     }
 
-    /// Forgets the kept buffers.
+    /// Gives up all that is kept for reuse.
     pub fn trim(&self) {
         let mut state = self.state();
-        state.free.clear();
-        state.usage.cached = 0;
+        while state.give_up_one() {}
     }
 
-    /// A buffer of at least so many bytes with unspecified contents.
-    pub fn take(&self, device: &wgpu::Device, bytes: u64) -> Result<Raw> {
+    /// A kept buffer of at least so many bytes, with unspecified contents. What a kernel could see stays so.
+    pub fn reuse(&self, bytes: u64) -> Option<Raw> {
         let size = rounded(bytes);
-        if let Some(raw) = self.reuse(size) {
-            return Ok(raw);
-        }
-        self.create(device, size, false)
-    }
-
-    fn reuse(&self, size: u64) -> Option<Raw> {
+        let roomy = size + size / 4;
+        let most = if size <= self.most_binding { roomy.min(self.most_binding) } else { roomy };
         let mut state = self.state();
-        let most = size + size / 4;
-        let (&found, list) = state.free.range_mut(size..=most).find(|(_, list)| !list.is_empty())?;
-        let raw = list.pop()?;
-        state.usage.cached -= found as usize;
+        let (&found, _) = state.free.range(size..=most).next()?;
+        let raw = state.unkeep(found, VecDeque::pop_back)?;
         count(&mut state.usage, found);
         Some(raw)
     }
 
-    /// A fresh buffer with these bytes. It must be fresh: what is written to it is there before anything that has been
-    /// recorded and not submitted, so an old one's readers would see it too early.
-    pub fn upload(&self, device: &wgpu::Device, bytes: &[u8]) -> Result<Raw> {
-        let raw = self.create(device, rounded(bytes.len() as u64), true)?;
-        if !bytes.is_empty() {
-            let range = 0..bytes.len().next_multiple_of(4) as u64;
-            let mut view = raw.buffer.get_mapped_range_mut(range).map_err(|e| failed("upload", e))?;
-            view.slice(..bytes.len()).copy_from_slice(bytes);
-        }
-        raw.buffer.unmap();
-        Ok(raw)
-    }
-
-    fn create(&self, device: &wgpu::Device, size: u64, mapped: bool) -> Result<Raw> {
-        self.make_room(size)?;
+    /// A new buffer, after [`Self::make_room`].
+    pub fn create(&self, device: &wgpu::Device, bytes: u64, mapped: bool) -> Result<Raw> {
+        let size = rounded(bytes);
         let scope = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let buffer = device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
@@ -141,8 +160,11 @@ impl Pool {
         });
         let error = pollster::block_on(scope.pop());
         let mut state = self.state();
-        if error.is_some() {
-            let live = state.usage.live as u64;
+        let live = state.usage.live as u64;
+        if error.is_some()
+            || (live + state.usage.cached as u64).saturating_add(size)
+                > self.pretended.load(Ordering::Relaxed)
+        {
             return Err(Error::GpuMemory { wanted: size, live, bound: "the device has no more".to_owned() });
         }
         count(&mut state.usage, size);
@@ -157,7 +179,8 @@ impl Pool {
 
     /// Fails if so many bytes more would be too many, even without what is kept for reuse; that is given up where the memory
     /// in all would grow, so that only what is live makes it grow.
-    fn make_room(&self, size: u64) -> Result<()> {
+    pub fn make_room(&self, bytes: u64) -> Result<()> {
+        let size = rounded(bytes);
         let mut state = self.state();
         let live = state.usage.live as u64;
         let too_large = size > self.most;
@@ -178,11 +201,24 @@ impl Pool {
         let mut state = self.state();
         let size = raw.buffer.size();
         state.usage.live -= size as usize;
-        if state.usage.cached as u64 + size <= LARGEST_CACHE {
-            state.usage.cached += size as usize;
-            state.free.entry(size).or_default().push(raw);
-        }
+        state.usage.cached += size as usize;
+        state.clock += 1;
+        state.kept += 1;
+        let since = state.clock;
+        state.free.entry(size).or_default().push_back(Kept { raw, since });
+        while (state.usage.cached as u64 > LARGEST_CACHE || state.kept > MOST_KEPT) && state.give_up_one() {}
     }
+}
+
+/// Writes to a buffer that was made mapped.
+pub(super) fn fill(buffer: &wgpu::Buffer, bytes: &[u8]) -> Result<()> {
+    if !bytes.is_empty() {
+        let range = 0..bytes.len().next_multiple_of(4) as u64;
+        let mut view = buffer.get_mapped_range_mut(range).map_err(|e| failed("upload", e))?;
+        view.slice(..bytes.len()).copy_from_slice(bytes);
+    }
+    buffer.unmap();
+    Ok(())
 }
 
 fn rounded(bytes: u64) -> u64 {

@@ -18,6 +18,10 @@ pub(crate) mod ops;
 #[cfg(feature = "gpu")]
 mod options;
 #[cfg(feature = "gpu")]
+mod pace;
+#[cfg(feature = "gpu")]
+pub(crate) mod peak;
+#[cfg(feature = "gpu")]
 mod pipelines;
 #[cfg(feature = "gpu")]
 mod recorder;
@@ -41,7 +45,7 @@ pub use forms::{FORMS, Source};
 #[cfg(feature = "gpu")]
 pub(crate) use memory::Buffer;
 #[cfg(feature = "gpu")]
-pub use options::{GpuChoice, GpuOptions};
+pub use options::{GpuBounds, GpuChoice, GpuCounts, GpuOptions};
 #[cfg(feature = "gpu")]
 pub use tuned::TunedForms;
 #[cfg(feature = "gpu")]

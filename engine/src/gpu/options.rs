@@ -2,6 +2,7 @@
 
 use super::TunedForms;
 use crate::DType;
+use sam3i_kernels::gpu::MOST_GROUPS;
 use std::collections::BTreeMap;
 
 /// Which adapter.
@@ -38,6 +39,41 @@ pub struct GpuOptions {
     pub forms: BTreeMap<String, String>,
     /// Where measurements of the forms are kept.
     pub tuned: TunedForms,
+    /// What is asked of the GPU at a time.
+    #[doc(hidden)]
+    pub bounds: GpuBounds,
+}
+
+/// Bounds of ours on what is asked of a GPU at a time. Tests make them tiny, so that small operands take every way that large
+/// ones take.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GpuBounds {
+    /// Flops of a dispatch, so that even a slow GPU is done with it in a fraction of a second: products and attention are
+    /// cut into bands.
+    pub work: u64,
+    /// Workgroups along the first axis of a dispatch, from which on they are folded over two.
+    pub groups: u32,
+    /// Submissions after which it is lost.
+    pub submissions: u64,
+}
+
+/// What a GPU was asked since it was started.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GpuCounts {
+    /// Submissions.
+    pub submissions: u64,
+    /// How often somebody waited for values.
+    pub reads: u64,
+    /// Bytes of those.
+    pub read_bytes: u64,
+}
+
+impl Default for GpuBounds {
+    fn default() -> Self {
+        Self { work: 32_000_000_000, groups: MOST_GROUPS, submissions: u64::MAX }
+    }
 }
 
 impl GpuOptions {
@@ -74,6 +110,14 @@ impl GpuOptions {
     #[must_use]
     pub fn tuned(mut self, place: TunedForms) -> Self {
         self.tuned = place;
+        self
+    }
+
+    /// Asks at most this of the GPU at a time.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn bounds(mut self, bounds: GpuBounds) -> Self {
+        self.bounds = bounds;
         self
     }
 

@@ -65,6 +65,12 @@ impl Pipelines {
         constants: &[Constant],
         number: usize,
     ) -> Result<Pipeline> {
+        // Those that it lists are validated without a GPU, in every language.
+        debug_assert!(
+            kernel.lists(constants),
+            "{} does not list {constants:?} among its variants",
+            kernel.name
+        );
         let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
         let layout = layout(device, kernel);
         let module = self.module(device, kernel, constants)?;

@@ -1,17 +1,21 @@
 //! Dispatches on their way to the GPU: recorded into one compute pass, submitted a few dozen at a time.
 
+use super::GpuCounts;
 use super::health::Health;
 use super::memory::Raw;
+use super::pace::Pace;
 use super::pipelines::Pipeline;
 use super::timer::Timer;
 use crate::Result;
 use std::collections::{HashMap, VecDeque};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Dispatches of a submission.
 const MOST_DISPATCHES: usize = 64;
-/// Flops of a submission, so that a slow GPU answers before its driver loses patience.
-const MOST_WORK: u64 = 200_000_000_000;
+/// Bytes of uploads of a submission.
+const MOST_UPLOADED: usize = 64 << 20;
+/// A wait this long was one; else the GPU was done before, and nobody knows when.
+const NOTICEABLE: Duration = Duration::from_micros(100);
 /// Submissions the GPU may be behind.
 const MOST_IN_FLIGHT: usize = 2;
 /// Bytes of a dispatch's parameters in the arena: the largest alignment any device asks for.
@@ -21,6 +25,13 @@ const MOST_BIND_GROUPS: usize = 8192;
 
 type Key = (usize, Vec<u64>);
 
+/// A submission that the GPU may not be done with.
+struct Sent {
+    index: wgpu::SubmissionIndex,
+    work: u64,
+    at: Instant,
+}
+
 /// What has been recorded and not yet submitted.
 pub(super) struct Recorder {
     device: wgpu::Device,
@@ -29,16 +40,22 @@ pub(super) struct Recorder {
     arena: wgpu::Buffer,
     params: Vec<u8>,
     open: Option<(wgpu::ComputePass<'static>, wgpu::CommandEncoder)>,
+    /// Bytes that were uploaded since the last submission. The driver holds them twice until the next one is done.
+    uploaded: usize,
     work: u64,
-    in_flight: VecDeque<wgpu::SubmissionIndex>,
+    in_flight: VecDeque<Sent>,
+    pace: Pace,
     bind_groups: HashMap<Key, wgpu::BindGroup>,
     timer: Option<Timer>,
     /// Whether passes are timed, the open one too.
     timed: bool,
+    counts: GpuCounts,
+    /// Submissions after which the device is given up.
+    last: u64,
 }
 
 impl Recorder {
-    pub fn new(device: &wgpu::Device, queue: &wgpu::Queue, health: &Health) -> Self {
+    pub fn new(device: &wgpu::Device, queue: &wgpu::Queue, health: &Health, last: u64) -> Self {
         let arena = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("parameters"),
             size: (MOST_DISPATCHES * SLOT) as u64,
@@ -52,11 +69,15 @@ impl Recorder {
             arena,
             params: Vec::new(),
             open: None,
+            uploaded: 0,
             work: 0,
             in_flight: VecDeque::new(),
+            pace: Pace::default(),
             bind_groups: HashMap::new(),
             timer: Timer::new(device, queue),
             timed: false,
+            counts: GpuCounts::default(),
+            last,
         }
     }
 
@@ -85,7 +106,9 @@ impl Recorder {
         work: u64,
     ) -> Result<()> {
         debug_assert!(params.len() <= SLOT);
-        if self.params.len() >= MOST_DISPATCHES * SLOT || (self.work > 0 && self.work + work > MOST_WORK) {
+        if self.params.len() >= MOST_DISPATCHES * SLOT
+            || (self.work > 0 && self.work + work > self.pace.most())
+        {
             self.submit()?;
         }
         let bind_group = self.bind_group(pipeline, params.len(), buffers);
@@ -136,6 +159,12 @@ impl Recorder {
         made
     }
 
+    /// Counts an upload. Much of it is sent at once: what was uploaded is held a second time until it is.
+    pub fn uploaded(&mut self, bytes: usize) -> Result<()> {
+        self.uploaded += bytes;
+        if self.uploaded >= MOST_UPLOADED { self.submit() } else { Ok(()) }
+    }
+
     /// Forgets the bind groups of buffers with these numbers.
     pub fn forget(&mut self, gone: &[u64]) {
         self.bind_groups.retain(|(_, buffers), _| !buffers.iter().any(|number| gone.contains(number)));
@@ -146,16 +175,29 @@ impl Recorder {
         self.bind_groups.clear();
     }
 
+    /// What the GPU was asked so far.
+    pub fn counts(&self) -> GpuCounts {
+        self.counts
+    }
+
+    /// Sends what was recorded, and commands that copy so many bytes to where the host reads them; the submission, to wait for.
+    pub fn read_with(
+        &mut self,
+        bytes: u64,
+        copy: impl FnOnce(&mut wgpu::CommandEncoder),
+    ) -> Result<wgpu::SubmissionIndex> {
+        self.counts.reads += 1;
+        self.counts.read_bytes += bytes;
+        self.submit_with(copy)
+    }
+
     /// Sends what was recorded, and waits if the GPU is too far behind.
     pub fn submit(&mut self) -> Result<()> {
         self.submit_with(|_| ()).map(|_| ())
     }
 
     /// The same, with further commands after what was recorded; the submission, to wait for.
-    pub fn submit_with(
-        &mut self,
-        add: impl FnOnce(&mut wgpu::CommandEncoder),
-    ) -> Result<wgpu::SubmissionIndex> {
+    fn submit_with(&mut self, add: impl FnOnce(&mut wgpu::CommandEncoder)) -> Result<wgpu::SubmissionIndex> {
         let mut timer = self.timer.as_mut().filter(|_| self.timed && self.open.is_some());
         let mut encoder = match self.open.take() {
             Some((pass, mut encoder)) => {
@@ -172,9 +214,14 @@ impl Recorder {
             self.queue.write_buffer(&self.arena, 0, &self.params);
         }
         self.params.clear();
-        self.work = 0;
+        let work = std::mem::take(&mut self.work);
+        self.uploaded = 0;
+        if self.counts.submissions >= self.last {
+            self.device.destroy();
+        }
+        self.counts.submissions += 1;
         let index = self.queue.submit([encoder.finish()]);
-        self.in_flight.push_back(index.clone());
+        self.in_flight.push_back(Sent { index: index.clone(), work, at: Instant::now() });
         if let Some(timer) = timer.as_mut() {
             let added = timer.add(&self.device, &index);
             self.health.check()?; // explains the other
@@ -182,8 +229,8 @@ impl Recorder {
         }
         drop(self.device.poll(wgpu::PollType::Poll)); // lets news of a lost device arrive before its consequences
         while self.in_flight.len() > MOST_IN_FLIGHT {
-            let index = self.in_flight.pop_front();
-            self.wait(index)?;
+            let Some(sent) = self.in_flight.pop_front() else { break };
+            self.wait_for(sent)?;
         }
         self.health.check()?;
         Ok(index)
@@ -191,20 +238,25 @@ impl Recorder {
 
     /// Sends what was recorded and waits until the GPU has done it all.
     pub fn finish(&mut self) -> Result<()> {
-        if self.open.is_some() {
+        if self.open.is_some() || self.uploaded > 0 {
             self.submit()?;
         }
-        let last = self.in_flight.pop_back();
-        self.in_flight.clear();
-        if last.is_some() {
-            self.wait(last)?;
+        while let Some(sent) = self.in_flight.pop_front() {
+            self.wait_for(sent)?;
         }
         self.health.check()
     }
 
-    fn wait(&self, index: Option<wgpu::SubmissionIndex>) -> Result<()> {
-        let waited = self.device.poll(wgpu::PollType::Wait { submission_index: index, timeout: None });
+    /// Waits for a submission, and learns from it where there was something to wait for.
+    fn wait_for(&mut self, Sent { index, work, at }: Sent) -> Result<()> {
+        let asked = Instant::now();
+        let wait = wgpu::PollType::Wait { submission_index: Some(index), timeout: None };
+        let waited = self.device.poll(wait);
         self.health.check()?;
-        waited.map_err(|e| super::memory::failed("waiting for the GPU", e)).map(|_| ())
+        waited.map_err(|e| super::memory::failed("waiting for the GPU", e))?;
+        if asked.elapsed() > NOTICEABLE {
+            self.pace.learn(work, at, Instant::now());
+        }
+        Ok(())
     }
 }

@@ -115,6 +115,62 @@ pub fn bilinear_threshold(x_nhw: &Tensor, out_h: usize, out_w: usize, threshold:
     Ok(mask)
 }
 
+/// Bytes of masks that come back from a GPU at once, a bit a pixel.
+#[cfg(feature = "gpu")]
+const MOST_AT_ONCE: usize = 64 << 20;
+
+/// [`bilinear_threshold`] of one plane after the other. A GPU makes many at once and is waited for once; elsewhere each is made
+/// when it is asked for.
+pub struct Masks<'a> {
+    x_nhw: &'a Tensor,
+    to: [usize; 2],
+    threshold: f32,
+    /// The first plane of those whose bits are here, and the bits.
+    #[cfg(feature = "gpu")]
+    here: Option<(usize, Vec<u32>)>,
+}
+
+impl<'a> Masks<'a> {
+    /// Of planes `x_nhw [n, h, w]`, at the size `out_h`, `out_w`.
+    #[must_use]
+    pub fn new(x_nhw: &'a Tensor, out_h: usize, out_w: usize, threshold: f32) -> Self {
+        Self {
+            x_nhw,
+            to: [out_h, out_w],
+            threshold,
+            #[cfg(feature = "gpu")]
+            here: None,
+        }
+    }
+
+    /// The mask of plane `i`: `out_h * out_w` bytes on the host, row by row.
+    ///
+    /// # Errors
+    /// As [`bilinear_threshold`]; [`Error::Shape`] if there is no such plane.
+    pub fn plane(&mut self, i: usize) -> Result<Vec<u8>> {
+        let ([h, w], one) = (self.to, self.x_nhw.narrow(0, i, 1)?);
+        #[cfg(feature = "gpu")]
+        if let Some(gpu) = self.x_nhw.device().as_gpu()
+            && !crate::second::is_wanted(self.x_nhw.device())
+        {
+            let each = (8 * MOST_AT_ONCE / (h * w).max(1)).max(1);
+            let first = i / each * each;
+            if self.here.as_ref().is_none_or(|(here, _)| *here != first) {
+                let count = each.min(self.x_nhw.shape()[0] - first);
+                let planes = self.x_nhw.narrow(0, first, count)?;
+                let (n, params) = bilinear_params("bilinear_threshold", &planes, h, w)?;
+                let _trace = trace::op("bilinear_threshold", bilinear_flops(n * h * w), [planes.shape()]);
+                let bits = crate::gpu::ops::maps::bilinear_bits(gpu, params, self.threshold, &planes)?;
+                gpu.settle_if_watched()?;
+                self.here = Some((first, bits));
+            }
+            let bits = self.here.as_ref().map_or(&[][..], |(_, bits)| bits);
+            return Ok(crate::gpu::ops::maps::bytes(bits, (i - first) * h * w, h * w));
+        }
+        bilinear_threshold(&one, h, w, self.threshold)
+    }
+}
+
 /// A mask's bytes as numbers, to be compared.
 fn as_planes(device: &Device, mask: &[u8], h: usize, w: usize) -> Result<Tensor> {
     let planes = mask.len().checked_div(h * w).unwrap_or(0);

@@ -16,20 +16,27 @@ pub const FLASH: Kernel = Kernel {
     threads: 64,
     needs: PORTABLE,
     variants: &[
-        &[("QUADS", 2), ("KEYS", 32)],
-        &[("QUADS", 4), ("KEYS", 32)],
-        &[("QUADS", 8), ("KEYS", 32)],
-        &[("QUADS", 8), ("KEYS", 32), ("BIAS", 2)],
-        &[("QUADS", 16), ("KEYS", 16), ("BIAS", 1), ("PADDED", 1)],
-        &[("QUADS", 16), ("KEYS", 16), ("CAUSAL", 1)],
+        &[("QUADS", 2), ("SHARES", 1), ("KEYS", 32)],
+        &[("QUADS", 4), ("SHARES", 1), ("KEYS", 32)],
+        &[("QUADS", 8), ("SHARES", 1), ("KEYS", 32)],
+        &[("QUADS", 16), ("SHARES", 1), ("KEYS", 16)],
         &[("QUADS", 16), ("SHARES", 2), ("KEYS", 8)],
-        &[("QUADS", 8), ("KEYS", 32), ("BIAS", 2), ("SPLIT", 1)],
-        &[("QUADS", 16), ("KEYS", 16), ("SPLIT", 1)],
-        &[("QUADS", 16), ("SHARES", 2), ("KEYS", 8), ("CAUSAL", 1), ("PADDED", 1), ("SPLIT", 1)],
+        &[("QUADS", 16), ("SHARES", 4), ("KEYS", 4)],
+        &[("QUADS", 2), ("SHARES", 1), ("KEYS", 16)],
+        &[("QUADS", 4), ("SHARES", 1), ("KEYS", 16)],
+        &[("QUADS", 8), ("SHARES", 1), ("KEYS", 16)],
+        &[("QUADS", 16), ("SHARES", 1), ("KEYS", 8)],
+        &[("QUADS", 16), ("SHARES", 2), ("KEYS", 4)],
+        &[("QUADS", 16), ("SHARES", 4), ("KEYS", 2)],
+        &[("QUADS", 2), ("SHARES", 2), ("KEYS", 32)],
         &[("QUADS", 4), ("SHARES", 2), ("KEYS", 32)],
-        &[("QUADS", 8), ("SHARES", 2), ("KEYS", 16), ("BIAS", 2)],
-        &[("QUADS", 16), ("KEYS", 8)],
-        &[("QUADS", 16), ("SHARES", 4), ("KEYS", 4), ("BIAS", 2), ("CAUSAL", 1), ("PADDED", 1)],
+        &[("QUADS", 8), ("SHARES", 2), ("KEYS", 16)],
+        &[("QUADS", 8), ("SHARES", 4), ("KEYS", 8)],
+        &[("BIAS", 1)],
+        &[("BIAS", 2)],
+        &[("CAUSAL", 1)],
+        &[("PADDED", 1)],
+        &[("SPLIT", 1)],
     ],
 };
 
@@ -49,12 +56,16 @@ pub const FLASH_HALVES: Kernel = Kernel {
     name: "attention_flash_halves",
     needs: Needs { f16: true, ..PORTABLE },
     variants: &[
-        &[("F16", 1), ("QUADS", 2), ("KEYS", 32)],
-        &[("F16", 1), ("QUADS", 8), ("KEYS", 32), ("BIAS", 2)],
-        &[("F16", 1), ("QUADS", 16), ("KEYS", 32)],
-        &[("F16", 1), ("QUADS", 16), ("KEYS", 32), ("CAUSAL", 1), ("PADDED", 1)],
-        &[("F16", 1), ("QUADS", 16), ("SHARES", 2), ("KEYS", 16), ("BIAS", 1)],
+        &[("F16", 1), ("QUADS", 2), ("SHARES", 1), ("KEYS", 32)],
+        &[("F16", 1), ("QUADS", 4), ("SHARES", 1), ("KEYS", 32)],
+        &[("F16", 1), ("QUADS", 8), ("SHARES", 1), ("KEYS", 32)],
+        &[("F16", 1), ("QUADS", 16), ("SHARES", 1), ("KEYS", 32)],
+        &[("F16", 1), ("QUADS", 16), ("SHARES", 2), ("KEYS", 16)],
         &[("F16", 1), ("QUADS", 16), ("SHARES", 4), ("KEYS", 8)],
+        &[("BIAS", 1)],
+        &[("BIAS", 2)],
+        &[("CAUSAL", 1)],
+        &[("PADDED", 1)],
     ],
     ..FLASH
 };
@@ -81,14 +92,17 @@ pub const MATRICES: Kernel = Kernel {
     needs: Needs { f16: true, subgroups: true, matrices: true, shared: 30 * 1024 },
     variants: &[
         &[("SIDE", 16)],
-        &[("SIDE", 16), ("PLAIN", 1)],
-        &[("SIDE", 16), ("ROWS", 32), ("PLAIN", 1)],
-        &[("SIDE", 16), ("LANES", 64), ("HEAD", 32), ("ROWS", 32)],
-        &[("SIDE", 16), ("HEAD", 16), ("ROWS", 32), ("PLAIN", 1)],
-        &[("SIDE", 16), ("HEAD", 128)],
-        &[("SIDE", 8), ("HEAD", 64), ("PLAIN", 1)],
-        &[("SIDE", 8), ("LANES", 8), ("HEAD", 32), ("ROWS", 32)],
-        &[("SIDE", 8), ("LANES", 16), ("HEAD", 128)],
+        &[("LANES", 4)],
+        &[("LANES", 8)],
+        &[("LANES", 16)],
+        &[("LANES", 64)],
+        &[("HEAD", 16), ("ROWS", 16)],
+        &[("HEAD", 32), ("ROWS", 16)],
+        &[("HEAD", 128), ("ROWS", 16)],
+        &[("HEAD", 16), ("ROWS", 32)],
+        &[("HEAD", 32), ("ROWS", 32)],
+        &[("HEAD", 64), ("ROWS", 32)],
+        &[("PLAIN", 1)],
     ],
 };
 
@@ -299,4 +313,18 @@ pub fn queries_of_a_group(split: &Split) -> usize {
 pub fn groups(shape: &Shape, split: &Split) -> [u32; 3] {
     let blocks = shape.queries.div_ceil(queries_of_a_group(split));
     [blocks as u32, shape.heads as u32, shape.batch as u32]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_split_of_every_head_is_listed() {
+        for whole in (1..=MOST_CHANNELS).filter_map(split) {
+            for split in [Some(whole), Some(shorter(whole)), shared(whole)].into_iter().flatten() {
+                assert!(FLASH.lists(&split), "{split:?}");
+            }
+        }
+    }
 }

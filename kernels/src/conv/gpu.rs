@@ -15,13 +15,7 @@ pub const TILED: Kernel = Kernel {
     params: Params::LAYOUT,
     threads: 64,
     needs: PORTABLE,
-    variants: &[
-        &[("ACTIVATION", 1)],
-        &[("ACTIVATION", 2)],
-        &[("HALF", 1)],
-        &[("ACROSS", 16)],
-        &[("ACROSS", 16), ("ACTIVATION", 1), ("HALF", 1)],
-    ],
+    variants: &[&[("ACTIVATION", 1)], &[("ACTIVATION", 2)], &[("HALF", 1)], &[("ACROSS", 16)]],
 };
 
 /// Any convolution with an f16 weight, f16 in workgroup memory; operands as [`TILED`] has them, but the map twice. Constants:
@@ -33,12 +27,7 @@ pub const HALVES: Kernel = Kernel {
     params: Params::LAYOUT,
     threads: 64,
     needs: Needs { f16: true, ..PORTABLE },
-    variants: &[
-        &[("ACTIVATION", 1)],
-        &[("ACTIVATION", 2), ("ALIGNED", 1)],
-        &[("ACROSS", 16)],
-        &[("ACROSS", 16), ("ACTIVATION", 1), ("ALIGNED", 1)],
-    ],
+    variants: &[&[("ACTIVATION", 1)], &[("ACTIVATION", 2)], &[("ALIGNED", 1)], &[("ACROSS", 16)]],
 };
 
 /// A convolution on matrix units whose channels come in fours; operands as [`TILED`] has them, the weight in f16. Constants:
@@ -52,11 +41,13 @@ pub const STAGED: Kernel = Kernel {
     needs: Needs { f16: true, subgroups: true, matrices: true, shared: 24 * 1024 },
     variants: &[
         &[("SIDE", 16)],
-        &[("SIDE", 16), ("ACTIVATION", 1)],
-        &[("SIDE", 16), ("EACH", 2), ("ACTIVATION", 2)],
-        &[("SIDE", 16), ("LANES", 64), ("EACH", 2)],
-        &[("SIDE", 8), ("ACTIVATION", 1)],
-        &[("SIDE", 8), ("LANES", 8), ("EACH", 2)],
+        &[("LANES", 4)],
+        &[("LANES", 8)],
+        &[("LANES", 16)],
+        &[("LANES", 64)],
+        &[("EACH", 2)],
+        &[("ACTIVATION", 1)],
+        &[("ACTIVATION", 2)],
     ],
 };
 

@@ -20,12 +20,8 @@ pub const TILED: Kernel = Kernel {
         &[("ACTIVATION", 1)],
         &[("ACTIVATION", 2)],
         &[("HALF", 1)],
-        &[("HALF", 1), ("ACTIVATION", 2)],
         &[("DOUBLED", 1)],
-        &[("DOUBLED", 1), ("ACTIVATION", 2), ("HALF", 1)],
         &[("ACROSS", 16)],
-        &[("ACROSS", 16), ("ACTIVATION", 2), ("HALF", 1)],
-        &[("ACROSS", 16), ("DOUBLED", 1), ("ACTIVATION", 2), ("HALF", 1)],
     ],
 };
 
@@ -40,12 +36,10 @@ pub const HALVES: Kernel = Kernel {
     needs: Needs { f16: true, ..PORTABLE },
     variants: &[
         &[("ACTIVATION", 1)],
-        &[("ACTIVATION", 2), ("ALIGNED", 1)],
-        &[("DOUBLED", 1), ("ACTIVATION", 2), ("ALIGNED", 1)],
+        &[("ACTIVATION", 2)],
+        &[("DOUBLED", 1)],
+        &[("ALIGNED", 1)],
         &[("ACROSS", 16)],
-        &[("ACROSS", 16), ("ALIGNED", 1)],
-        &[("ACROSS", 16), ("ACTIVATION", 1), ("ALIGNED", 1)],
-        &[("ACROSS", 16), ("DOUBLED", 1), ("ACTIVATION", 2), ("ALIGNED", 1)],
     ],
 };
 
@@ -85,16 +79,14 @@ pub const STAGED: Kernel = Kernel {
 
 const MATRICES_VARIANTS: &[&[Constant]] = &[
     &[("SIDE", 16)],
-    &[("SIDE", 16), ("ACTIVATION", 1)],
-    &[("SIDE", 16), ("ACTIVATION", 2)],
-    &[("SIDE", 16), ("LANES", 64)],
-    &[("SIDE", 16), ("EACH", 2)],
-    &[("SIDE", 16), ("EACH", 2), ("ACTIVATION", 1)],
-    &[("SIDE", 16), ("EACH", 2), ("ACTIVATION", 2)],
-    &[("SIDE", 16), ("DOUBLED", 1), ("ACTIVATION", 2)],
-    &[("SIDE", 8), ("ACTIVATION", 2)],
-    &[("SIDE", 8), ("LANES", 8), ("EACH", 2), ("ACTIVATION", 2)],
-    &[("SIDE", 8), ("LANES", 64), ("EACH", 2), ("DOUBLED", 1)],
+    &[("LANES", 4)],
+    &[("LANES", 8)],
+    &[("LANES", 16)],
+    &[("LANES", 64)],
+    &[("EACH", 2)],
+    &[("ACTIVATION", 1)],
+    &[("ACTIVATION", 2)],
+    &[("DOUBLED", 1)],
 ];
 
 params! {

@@ -11,11 +11,8 @@ use sam3i_kernels::attention::gpu::{
     PACK, PADDED, PackParams, Params, Split, WHOLE_BIAS, halves, matrices_head, parts as key_parts,
     queries_of_a_group, shared, shorter, split,
 };
-use sam3i_kernels::gpu::{Constant, Kernel, line};
+use sam3i_kernels::gpu::{Constant, Kernel};
 use sam3i_kernels::rope;
-
-/// Flops of a dispatch, so that even a slow GPU is done with it in a fraction of a second.
-const MOST_WORK: u64 = 32_000_000_000;
 
 /// Queries and keys from which on matrix units pay: below, most of their work would be padding.
 const WORTH_IT: usize = 32;
@@ -233,7 +230,7 @@ fn flash(gpu: &Gpu, shape: &Shape, how: &Flash, [q, k, v]: [&Tensor; 3], seen: &
         biases[0].map(|(buffer, _)| buffer),
         biases[1].map(|(buffer, _)| buffer),
     ];
-    for part in parts(shape, queries_of_a_group(split)) {
+    for part in parts(shape, queries_of_a_group(split), gpu.bounds().work) {
         let params = Params { first_block: part.first_block, first_problem: part.first_problem, ..params };
         let [x, y, z] = part.groups;
         gpu.dispatch(&Call {
@@ -329,7 +326,7 @@ impl Packed {
                 params: bytemuck::bytes_of(&params),
                 inputs: &[Some(operands[i].0), table.map(|(buffer, _)| buffer)],
                 output: &output,
-                groups: if words == 0 { [0; 3] } else { line(words, PACK.threads) },
+                groups: if words == 0 { [0; 3] } else { gpu.line(words, PACK.threads) },
                 work: 16 * words as u64,
             })?;
             Ok::<_, Error>(output)
@@ -380,7 +377,7 @@ impl Packed {
             biases[0].map(|(buffer, _)| buffer),
             biases[1].map(|(buffer, _)| buffer),
         ];
-        for part in parts(shape, 4 * rows as usize) {
+        for part in parts(shape, 4 * rows as usize, gpu.bounds().work) {
             let params =
                 MatricesParams { first_block: part.first_block, first_problem: part.first_problem, ..params };
             gpu.dispatch(&Call {
@@ -405,14 +402,14 @@ struct Part {
     work: u64,
 }
 
-/// All queries in parts of bounded work: whole problems, or blocks of queries of one.
-fn parts(shape: &Shape, block: usize) -> Vec<Part> {
+/// All queries in parts of at most so much work: whole problems, or blocks of queries of one.
+fn parts(shape: &Shape, block: usize, most_work: u64) -> Vec<Part> {
     let blocks = shape.queries.div_ceil(block);
     if blocks == 0 || shape.batch == 0 {
         return Vec::new();
     }
     let work_of_block = 4 * (block * shape.keys) as u64 * shape.width() as u64;
-    let blocks_each = (MOST_WORK / work_of_block.max(1)).clamp(1, 65_535) as usize;
+    let blocks_each = (most_work / work_of_block.max(1)).clamp(1, 65_535) as usize;
     let problems_each = (blocks_each / blocks).max(1);
     let mut parts = Vec::new();
     for problem in (0..shape.batch).step_by(problems_each) {
@@ -440,8 +437,9 @@ mod tests {
         {
             let shape = Shape { batch, heads: 16, head_dim: 64, queries, keys };
             let mut seen = vec![0; batch * queries.div_ceil(64)];
-            for part in parts(&shape, 64) {
-                assert!(part.work <= MOST_WORK || part.groups[0] * part.groups[2] == 1);
+            let most = crate::gpu::GpuBounds::default().work;
+            for part in parts(&shape, 64, most) {
+                assert!(part.work <= most || part.groups[0] * part.groups[2] == 1);
                 for z in 0..part.groups[2] {
                     for x in 0..part.groups[0] {
                         let problem = (part.first_problem + z) as usize;

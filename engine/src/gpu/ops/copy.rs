@@ -4,7 +4,6 @@ use super::{Call, Gpu};
 use crate::{Error, Result, Tensor};
 use sam3i_kernels::copy::gpu::{COPY, Params};
 use sam3i_kernels::elementwise::gpu::axes;
-use sam3i_kernels::gpu::line;
 
 /// A contiguous copy of a strided view.
 pub(crate) fn contiguous(gpu: &Gpu, x: &Tensor) -> Result<Tensor> {
@@ -48,7 +47,7 @@ fn write(
         params: bytemuck::bytes_of(&params),
         inputs: &[Some(input)],
         output: out,
-        groups: line(x.len(), COPY.threads),
+        groups: gpu.line(x.len(), COPY.threads),
         work: 16 * x.len() as u64,
     })
 }

@@ -4,7 +4,7 @@ use super::rows::subgroup_forms;
 use super::{Buffer, Call, Gpu, Line};
 use crate::gpu::Site;
 use crate::{Result, Tensor};
-use sam3i_kernels::gpu::{Kernel, line};
+use sam3i_kernels::gpu::Kernel;
 use sam3i_kernels::grid_sample::gpu::{Params as WeightedParams, WEIGHTED, Weighted};
 use sam3i_kernels::group_norm::gpu::{
     APPLY, ApplyParams, CHUNK, MERGE, MergeParams, STATISTICS, STATISTICS_SUBGROUPS, StatisticsParams,
@@ -97,13 +97,29 @@ pub(crate) fn bilinear(gpu: &Gpu, sizes: resize::Params, x: &Tensor) -> Result<T
     .run(gpu, &shape)
 }
 
-/// Where planes at another size are above a threshold, one byte a pixel. Bits come back from the GPU, 32 a word.
+/// Where planes at another size are above a threshold, one byte a pixel.
 pub(crate) fn bilinear_threshold(
     gpu: &Gpu,
     sizes: resize::Params,
     threshold: f32,
     x: &Tensor,
 ) -> Result<Vec<u8>> {
+    let words = bilinear_bits(gpu, sizes, threshold, x)?;
+    Ok(bytes(&words, 0, x.shape()[0] * sizes.to[0] * sizes.to[1]))
+}
+
+/// So many bits from a first one on, a byte each.
+pub(crate) fn bytes(words: &[u32], first: usize, len: usize) -> Vec<u8> {
+    (first..first + len).map(|i| (words[i / 32] >> (i % 32) & 1) as u8).collect()
+}
+
+/// Where planes at another size are above a threshold, 32 pixels a word, without gaps between planes.
+pub(crate) fn bilinear_bits(
+    gpu: &Gpu,
+    sizes: resize::Params,
+    threshold: f32,
+    x: &Tensor,
+) -> Result<Vec<u32>> {
     let x = x.contiguous()?;
     let (input, x_at) = x.on_gpu("bilinear_threshold")?;
     let params = BilinearParams::new(sizes, x.shape()[0], x_at as usize, threshold);
@@ -116,11 +132,10 @@ pub(crate) fn bilinear_threshold(
         params: bytemuck::bytes_of(&params),
         inputs: &[Some(input)],
         output: &output,
-        groups: if words == 0 { [0; 3] } else { line(words, BILINEAR.threads) },
+        groups: if words == 0 { [0; 3] } else { gpu.line(words, BILINEAR.threads) },
         work: 16 * pixels as u64,
     })?;
-    let words: Vec<u32> = gpu.read(&output, 0, words)?;
-    Ok((0..pixels).map(|i| (words[i / 32] >> (i % 32) & 1) as u8).collect())
+    gpu.read(&output, 0, words)
 }
 
 /// Weighted sums of pixels of a map; the result has this shape.

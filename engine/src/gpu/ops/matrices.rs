@@ -6,7 +6,7 @@ use crate::Result;
 use crate::gpu::Weight;
 use sam3i_kernels::attention;
 use sam3i_kernels::conv;
-use sam3i_kernels::gpu::{Constant, Kernel, line};
+use sam3i_kernels::gpu::{Constant, Kernel};
 use sam3i_kernels::matmul::gpu::{
     HALVE, HalveParams, LARGEST_TILE, MATRICES, MatricesParams, STAGED, half_stride, matrices_tile,
 };
@@ -206,7 +206,7 @@ impl Product<'_> {
             params: bytemuck::bytes_of(&params),
             inputs: &[Some(left)],
             output: &halves,
-            groups: line(rows * stride, HALVE.threads),
+            groups: gpu.line(rows * stride, HALVE.threads),
             work: (8 * rows * stride) as u64,
         })?;
         Ok(halves)

@@ -11,7 +11,7 @@ mod trial;
 
 use super::{Buffer, Call, Gpu};
 use crate::{Device, Result, Tensor};
-use sam3i_kernels::gpu::{Constant, Kernel, line};
+use sam3i_kernels::gpu::{Constant, Kernel};
 
 /// A kernel whose threads each make one of `n` items, and a new tensor for its results.
 struct Line<'a> {
@@ -33,7 +33,7 @@ impl Line<'_> {
             params: self.params,
             inputs: self.inputs,
             output: &output,
-            groups: if self.items == 0 { [0; 3] } else { line(self.items, self.kernel.threads) },
+            groups: if self.items == 0 { [0; 3] } else { gpu.line(self.items, self.kernel.threads) },
             work: 16 * self.items as u64,
         })?;
         Ok(Tensor::from_gpu(self.device, shape, output))

@@ -11,9 +11,6 @@ use sam3i_kernels::matmul::gpu::{
 };
 use sam3i_kernels::{conv, conv_transpose};
 
-/// Flops of a dispatch, so that even a slow GPU is done with it in a fraction of a second.
-const MOST_WORK: u64 = 32_000_000_000;
-
 /// Rows, columns and terms from which on matrix units pay: below a tile, most of their work would be padding.
 const WORTH_IT: usize = 64;
 
@@ -321,7 +318,7 @@ pub(super) fn tiles<P: bytemuck::Pod>(
 ) -> Result<()> {
     let rows = m.div_ceil(tile);
     let work_of_row = 2 * (tile * n) as u64 * k as u64;
-    let band = (MOST_WORK / work_of_row.max(1)).clamp(1, 65_535) as usize;
+    let band = (gpu.bounds().work / work_of_row.max(1)).clamp(1, 65_535) as usize;
     for first in (0..rows).step_by(band) {
         let count = band.min(rows - first);
         gpu.dispatch(&Call {

@@ -3,7 +3,7 @@
 use super::{Call, Gpu, Line};
 use crate::gpu::Site;
 use crate::{Result, Tensor};
-use sam3i_kernels::gpu::{Kernel, line};
+use sam3i_kernels::gpu::Kernel;
 use sam3i_kernels::{embedding, layer_norm, mean_rows, sine, softmax};
 
 /// A kernel with a workgroup a row.
@@ -23,7 +23,7 @@ fn row_by_row(
         params,
         inputs: &inputs,
         output: &output,
-        groups: if x.is_empty() { [0; 3] } else { line(rows, 1) },
+        groups: if x.is_empty() { [0; 3] } else { gpu.line(rows, 1) },
         work: 32 * x.len() as u64,
     })?;
     Ok(Tensor::from_gpu(x.device(), x.shape(), output))
