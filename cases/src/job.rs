@@ -57,7 +57,7 @@ pub fn shortest(device: &Device, run: &Run, budget: Duration) -> Result<Duration
         if counted >= 3 && start.elapsed() > budget {
             break;
         }
-        shortest = shortest.min(timed(device, &whole)?);
+        shortest = shortest.min(timed(device, whole)?);
     }
     Ok(shortest)
 }
