@@ -24,11 +24,19 @@ use std::time::Duration;
 #[command(next_help_heading = "Large pictures")]
 pub struct TileArgs {
     /// Look at squares of N x N pixels one by one, and join what they show; for things that are small in a large picture
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = side)]
     tile: Option<usize>,
     /// Pixels that neighbouring squares share [default: an eighth of N]
     #[arg(long, value_name = "M", requires = "tile")]
     overlap: Option<usize>,
+}
+
+/// The smallest side of a tile in pixels: less shows no model anything, and makes a hundred thousand of a small picture.
+const LEAST_SIDE: usize = 64;
+
+fn side(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|side| *side >= LEAST_SIDE);
+    number.ok_or_else(|| format!("it must be a number of pixels of at least {LEAST_SIDE}, such as 1008"))
 }
 
 impl TileArgs {
@@ -188,22 +196,18 @@ impl Asker {
         let model = self.model();
         let profile = self.dump.as_ref().and_then(|(_, profile)| profile.clone());
         let dump = looked.tensors.as_ref().map(|path| Dump::begin(path, profile)).transpose()?;
-        let embedding = watched(dump.as_ref(), "image", || model.encode_image(view, self.resize))?;
+        let encode = || model.encode_image_watched(view, self.resize, |_| stop::flow());
+        let Some(embedding) = unless_stopped(watched(dump.as_ref(), "image", encode))? else {
+            return Ok(None);
+        };
         looked.preprocess += embedding.preprocess_time();
         looked.encode += embedding.encode_time();
         let mut answers = Vec::with_capacity(queries.len());
         for (index, query) in queries.iter().enumerate() {
-            if stop::asked() {
-                return Ok(None);
-            }
-            let ask = || model.segment(&embedding, &query.prompt, options);
-            let answer = watched(dump.as_ref(), &format!("p{index}"), ask)?;
-            ensure!(
-                answer.presence.is_finite(),
-                "the model's answer to {} is not a number: its weights do not work on this picture; check them with \
-                 `sam3i inspect`",
-                query.title()
-            );
+            let ask = || model.segment_watched(&embedding, &query.prompt, options, |_| stop::flow());
+            let answer = unless_stopped(watched(dump.as_ref(), &format!("p{index}"), ask))?;
+            let Some(answer) = answer else { return Ok(None) };
+            check_number(&answer, &query.title())?;
             answers.push(answer);
         }
         dump.map(|dump| dump.finish()).transpose()?;
@@ -233,6 +237,27 @@ impl Asker {
             .map(|found| merge(tiles, found, size, &self.options)?.context("a picture without tiles"));
         joined.collect::<Result<_>>().map(Some)
     }
+}
+
+/// What the model answered; nothing if Ctrl-C stopped it.
+pub fn unless_stopped<T>(answered: sam3i::Result<T>) -> Result<Option<T>> {
+    match answered {
+        Err(sam3i::Error::Stopped) => Ok(None),
+        answered => Ok(Some(answered?)),
+    }
+}
+
+/// Refuses an answer that is no number.
+///
+/// # Errors
+/// That one.
+pub fn check_number(answer: &Segmentation, title: &str) -> Result<()> {
+    ensure!(
+        answer.presence.is_finite(),
+        "the model's answer to {title} is not a number: its weights do not work on this picture; check them with \
+         `sam3i inspect`"
+    );
+    Ok(())
 }
 
 /// Whether an error is that of a GPU that is gone.

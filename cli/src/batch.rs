@@ -11,7 +11,7 @@ use crate::query::Query;
 use crate::questions::Questions;
 use crate::report::{PromptReport, Report};
 use crate::stop;
-use crate::terminal::{self, Messages};
+use crate::terminal::{self, Messages, ReaderLeft};
 use anyhow::Result;
 use sam3i::picture::DecodeOptions;
 use sam3i::{MaskLogits, Picture};
@@ -119,6 +119,8 @@ pub struct Writer<'a> {
 pub struct Tally {
     pub found: usize,
     pub failed: bool,
+    /// Pictures that an earlier run finished.
+    pub finished: usize,
 }
 
 impl Tally {
@@ -166,23 +168,29 @@ impl Writer<'_> {
         for (place, done) in take {
             waiting.insert(place, done);
             while let Some(done) = waiting.remove(&next) {
-                self.write(done);
+                if let Err(ReaderLeft) = self.write(done) {
+                    return; // the workers end too: nobody takes from them
+                }
                 next += 1;
                 let _ = permit.try_send(()); // nobody takes it when there are no more pictures
             }
         }
     }
 
-    fn write(&mut self, Done { input, end }: Done) {
+    /// Writes a picture's results. When the reader of stdout has gone and no files are written, there is nobody left to
+    /// work for.
+    fn write(&mut self, Done { input, end }: Done) -> Result<(), ReaderLeft> {
         if matches!(end, End::GivenUp) {
-            return;
+            return Ok(());
         }
         let skipped = matches!(end, End::Finished(_) | End::Unasked);
         match self.write_one(&input, end) {
             Ok(found) => self.tally.found += found,
+            Err(error) if error.is::<ReaderLeft>() => return Err(ReaderLeft),
             Err(error) => self.tally.tell(&input, &error),
         }
         self.progress.step(skipped);
+        Ok(())
     }
 
     /// How many instances there are.
@@ -195,6 +203,7 @@ impl Writer<'_> {
                 return Ok(0);
             }
             End::Finished(report) => {
+                self.tally.finished += 1;
                 self.files.as_mut().map(|files| files.add(&report)).transpose()?;
                 self.messages.detail(&format!("{}: its files are there already", input.title()));
                 *report
@@ -211,7 +220,10 @@ impl Writer<'_> {
             }
         };
         if self.json {
-            terminal::print(&(serde_json::to_string(&report)? + "\n"))?;
+            match terminal::print(&(serde_json::to_string(&report)? + "\n")) {
+                Err(gone) if gone.is::<ReaderLeft>() && self.files.is_some() => self.json = false,
+                printed => printed?,
+            }
         }
         Ok(report.items().count())
     }
@@ -244,7 +256,7 @@ mod tests {
 
     #[test]
     fn an_error_wins_over_nothing_found() {
-        let outcome = |found, failed, fail_empty| Tally { found, failed }.outcome(fail_empty);
+        let outcome = |found, failed, fail_empty| Tally { found, failed, finished: 0 }.outcome(fail_empty);
         assert_eq!(outcome(0, false, false), Outcome::Done);
         assert_eq!(outcome(0, false, true), Outcome::NothingFound);
         assert_eq!(outcome(1, false, true), Outcome::Done);

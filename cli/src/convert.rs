@@ -1,7 +1,7 @@
 //! `sam3i convert`: any checkpoint to one .safetensors file under SAM3-I's names.
 
 use crate::model;
-use crate::terminal::grouped;
+use crate::terminal::{grouped, line};
 use crate::weight_type::ConvertedType;
 use anyhow::Result;
 use sam3i::Config;
@@ -28,11 +28,9 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let config = args.config.as_deref().map(Config::read).transpose()?;
     let checkpoint = model::open(&args.input, config)?;
-    for line in checkpoint.describe() {
-        eprintln!("{line}");
-    }
+    checkpoint.describe().iter().for_each(|text| line(text));
     checkpoint.convert(&args.output, args.dtype.into())?;
     let bytes = std::fs::metadata(&args.output)?.len();
-    eprintln!("wrote {} ({} bytes)", args.output.display(), grouped(bytes));
+    line(&format!("wrote {} ({} bytes)", args.output.display(), grouped(bytes)));
     Ok(())
 }

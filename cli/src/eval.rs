@@ -1,6 +1,6 @@
 //! `sam3i eval`: a prediction file against annotations, in the reference's numbers.
 
-use crate::terminal::print;
+use crate::terminal::{line, print};
 use anyhow::Result;
 use sam3i::metrics::{Annotations, Evaluation, Mode, NoTarget, evaluate, predictions};
 use serde::Serialize;
@@ -44,7 +44,7 @@ pub fn run(args: &Args) -> Result<()> {
     let truth = Annotations::read(&args.gt)?;
     let records = predictions::read(&args.pred)?;
     let evaluation = evaluate(&truth, &records, args.mode, args.no_target)?;
-    notes(&evaluation).iter().for_each(|note| eprintln!("note: {note}"));
+    notes(&evaluation).iter().for_each(|note| line(&format!("note: {note}")));
     if args.json {
         let output = Output { schema: SCHEMA, evaluation };
         return print(&(serde_json::to_string(&output)? + "\n"));

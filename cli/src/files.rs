@@ -88,6 +88,7 @@ impl OutputArgs {
             skip: self.skip_existing,
             inputs,
             sets: Vec::new(),
+            yolo_classes: Vec::new(),
         }))
     }
 }
@@ -132,6 +133,8 @@ pub struct Files {
     inputs: HashSet<PathBuf>,
     /// The data sets that are being written.
     sets: Vec<DataSet>,
+    /// The names that YOLO's numbers stand for: those of earlier runs into the same directory too.
+    yolo_classes: Vec<String>,
 }
 
 impl Files {
@@ -147,7 +150,7 @@ impl Files {
         fs::create_dir_all(dir).with_context(advice)?;
         check_writable(dir).with_context(advice)?;
         if self.layout.has(Format::Yolo) {
-            yolo::write_classes(dir, classes)?;
+            self.yolo_classes = yolo::write_classes(dir, classes)?;
         }
         let sets =
             [(Format::Coco, Masks::RunLengths), (Format::CocoPolygons, Masks::Polygons(self.tolerance))];
@@ -175,9 +178,9 @@ impl Files {
     /// # Errors
     /// When a file cannot be written, or would replace one of the pictures that are read.
     pub fn write(&mut self, input: &Input, answered: &Answered) -> Result<Option<PathBuf>> {
-        let Layout { dir, formats, classes } = &self.layout;
+        let Layout { dir, formats, .. } = &self.layout;
         let Answered { picture, report, logits } = *answered;
-        let found = Found { picture, report, logits, tolerance: self.tolerance, classes };
+        let found = Found { picture, report, logits, tolerance: self.tolerance, classes: &self.yolo_classes };
         let mut written = None;
         for format in formats.iter().filter(|format| **format != Format::Json).chain(&[Format::Json]) {
             if !formats.contains(format) {

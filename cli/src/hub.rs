@@ -16,15 +16,19 @@ pub fn cache(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
 /// The directory of a model named `owner/name`, at the revision its branch `main` had when it was downloaded; `None` if the
 /// name is none, or the cache has not got it.
 pub fn find(cache: &Path, name: &Path) -> Option<PathBuf> {
-    let parts: Vec<&str> = name.to_str()?.split('/').collect();
-    let [owner, model] = parts[..] else { return None };
-    if [owner, model].iter().any(|part| part.is_empty() || part.starts_with('.')) {
-        return None;
-    }
+    let [owner, model] = parts(name)?;
     let folder = cache.join(format!("models--{owner}--{model}"));
     let revision = fs::read_to_string(folder.join("refs/main")).ok()?;
     let snapshot = folder.join("snapshots").join(revision.trim());
     snapshot.is_dir().then_some(snapshot)
+}
+
+/// Owner and name of a model; `None` if the path cannot be those.
+pub fn parts(name: &Path) -> Option<[&str; 2]> {
+    let parts: Vec<&str> = name.to_str()?.split('/').collect();
+    let [owner, model] = parts[..] else { return None };
+    let good = |part: &&str| !part.is_empty() && !part.starts_with('.');
+    [owner, model].iter().all(good).then_some([owner, model])
 }
 
 #[cfg(test)]

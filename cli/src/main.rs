@@ -3,7 +3,12 @@
 //! Exit codes are decided here: 0 done; 1 nothing found, with `--fail-empty` only; 2 any error, with the reason on
 //! stderr; 130 ended by Ctrl-C, in good order where the verb watches for it.
 
+// The types behind a GPU are nested deeper than the usual limit of 128 when threads share a model.
+#![recursion_limit = "256"]
+#![deny(clippy::print_stderr, clippy::print_stdout)] // terminal.rs writes: print! and eprint! panic where nobody reads
+
 mod ahead;
+mod answers;
 mod args;
 mod ask;
 mod batch;
@@ -63,6 +68,7 @@ fn main() -> ExitCode {
         Ok(Outcome::NothingFound) => ExitCode::from(1),
         Ok(Outcome::SomeFailed) => ExitCode::from(2),
         Ok(Outcome::Interrupted) => ExitCode::from(stop::INTERRUPTED),
+        Err(error) if error.is::<terminal::ReaderLeft>() => ExitCode::SUCCESS,
         Err(error) => {
             terminal::error(&terminal::describe(&error));
             ExitCode::from(2)
@@ -110,7 +116,7 @@ fn usage(error: &clap::Error) -> ExitCode {
     let text = error.render().to_string();
     match text.strip_prefix("error: ") {
         Some(message) => terminal::error(message.trim_end()),
-        None => eprint!("{text}"), // the help, for want of arguments
+        None => terminal::line(text.trim_end()), // the help, for want of arguments
     }
     ExitCode::from(2)
 }

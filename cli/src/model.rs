@@ -25,7 +25,7 @@ const ABOUT_NANO: &str = "\
 model: nano, built in: it knows drawn scenes of everyday things, not photographs; see README for the published weights";
 /// The steps to a model.
 const HOW_TO_GET_ONE: &str = "\
-no model: name one with --model PATH or the environment variable SAM3I_MODEL. To get one:
+Name a model with --model PATH or the environment variable SAM3I_MODEL. To get one:
   1. Download a checkpoint.
      SAM3-I (sentences and instructions): the links in the README of the SAM3-I repository on GitHub.
      Base SAM3 (noun phrases and boxes only): huggingface.co/facebook/sam3, after its owner grants access:
@@ -50,12 +50,13 @@ impl ModelArgs {
         let path = match self.path() {
             Some(path) => path,
             None if cfg!(feature = "embedded-nano") => NANO.into(),
-            None => bail!(HOW_TO_GET_ONE),
+            None => bail!("no model.\n{HOW_TO_GET_ONE}"),
         };
         if is_nano(&path) {
             messages.say(ABOUT_NANO);
         }
-        open(&path, None)
+        let named = if self.model.is_some() { "--model" } else { VARIABLE };
+        open_named(&path, None, named)
     }
 }
 
@@ -73,16 +74,41 @@ fn is_nano(path: &Path) -> bool {
 /// Opens the model a user names, a path or `nano`; `config` are its sizes where no file beside it has them.
 ///
 /// # Errors
-/// Those of [`Checkpoint::open`]; when nano is not built in, or sizes are given for it.
+/// Those of [`Checkpoint::open`]; when there is no such file, nano is not built in, or sizes are given for it.
 pub fn open(path: &Path, config: Option<Config>) -> Result<Checkpoint> {
+    open_named(path, config, "")
+}
+
+/// As [`open`]; `named` is the option or variable that named the model, for the message about one that is not there.
+fn open_named(path: &Path, config: Option<Config>, named: &str) -> Result<Checkpoint> {
     if is_nano(path) {
         ensure!(config.is_none(), "--config: {NANO} brings its own sizes; leave the option out");
         return nano();
     }
     // A file goes before what the cache has by the same name.
-    let downloaded = || hub::find(&hub::cache(|name| std::env::var_os(name))?, path);
-    let found = if path.exists() { None } else { downloaded() };
-    Ok(Checkpoint::open_with(found.as_deref().unwrap_or(path), config)?)
+    if path.exists() {
+        return Ok(Checkpoint::open_with(path, config)?);
+    }
+    let cache = hub::cache(|name| std::env::var_os(name));
+    match cache.as_ref().and_then(|cache| hub::find(cache, path)) {
+        Some(found) => Ok(Checkpoint::open_with(&found, config)?),
+        None => bail!(no_such_model(path, named, cache.as_deref())),
+    }
+}
+
+/// What to do about a model that is not there.
+fn no_such_model(path: &Path, named: &str, cache: Option<&Path>) -> String {
+    let (by, model) = (if named.is_empty() { String::new() } else { format!("{named}: ") }, path.display());
+    let cached = cache.filter(|_| hub::parts(path).is_some()).map(Path::display);
+    match cached {
+        Some(cache) => format!(
+            "{by}{model}: no model here: no such file or directory, and Hugging Face's cache ({cache}) has no model of this name. To \
+             download it:\n  hf download {model}"
+        ),
+        None => format!(
+            "{by}{model}: no model here: no such file or directory; check the path.\n{HOW_TO_GET_ONE}"
+        ),
+    }
 }
 
 #[cfg(feature = "embedded-nano")]

@@ -5,24 +5,27 @@
 //! journal beside the output as they come, so that a killed run goes on where it stopped. Source: evaluation spec, sections 3
 //! to 5.
 
-use crate::ahead::Ahead;
+use crate::answers::{Answering, Asked};
 use crate::device::{Chosen, DeviceArgs};
 use crate::journal::{Journal, Settings};
 use crate::merge::write_records;
 use crate::model::{ModelArgs, missing_adapters};
 use crate::outcome::Outcome;
+use crate::profile::{Profile, tables};
 use crate::progress::Progress;
-use crate::stop;
-use crate::terminal::Messages;
-use anyhow::{Context, Result, ensure};
+use crate::terminal::{self, Messages, line};
+use crate::{stop, workers};
+use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use sam3i::metrics::queries::{Query, Question, Select, queries};
-use sam3i::metrics::{Annotations, Prediction, Record, Score};
+use sam3i::metrics::{Annotations, Record};
 use sam3i::picture::DecodeOptions;
-use sam3i::{Checkpoint, Device, Instance, Level, Model, Picture, Prompt, ResizeMode, SegmentOptions};
-use std::collections::{HashMap, HashSet};
+use sam3i::text::Tokenizer;
+use sam3i::{Checkpoint, Device, Level, Picture, ResizeMode, SegmentOptions};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// Arguments of `sam3i predict`.
 #[derive(Debug, clap::Args)]
@@ -61,9 +64,18 @@ pub struct Args {
     model: ModelArgs,
     #[command(flatten)]
     device: DeviceArgs,
+    /// Write the file without the records of pictures that cannot be read; else they are an error in the end
+    #[arg(long)]
+    skip_bad: bool,
     /// Nothing on stderr but warnings and errors
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "verbose")]
     quiet: bool,
+    /// More on stderr: -v the time of every op, -vvv a line an op; RUST_LOG is heeded
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Tell on stderr where the time went, by stage and by op
+    #[arg(long)]
+    profile: bool,
 }
 
 /// The arithmetics of the resize.
@@ -127,14 +139,20 @@ fn fnv1a64(bytes: &[u8]) -> u64 {
 /// Runs `sam3i predict`.
 pub fn run(args: &Args) -> Result<Outcome> {
     ensure!(!args.output.is_dir(), "{} is a directory; name the file to write", args.output.display());
-    let (asked, annotations_hash) = read_queries(args)?;
-    let messages = Messages::new(args.quiet, false);
+    ensure!(
+        args.output != Path::new("-"),
+        "-o -: the prediction file is not written to stdout, for its journal lies beside it; name a file"
+    );
+    terminal::start_logging(args.verbose);
+    let messages = Messages::new(args.quiet, args.verbose > 0);
+    let (mut asked, annotations_hash) = read_queries(args)?;
     let checkpoint = args.model.open(messages)?;
     if let Some(warning) = missing_adapters(&checkpoint, &args.categories) {
         messages.warn(&warning);
     }
     let chosen = args.device.start(Some(&checkpoint), messages)?;
-    args.device.check_memory(&chosen, &checkpoint, &args.categories, 1, messages)?;
+    let copies = workers::count(&checkpoint, &chosen.device, None);
+    args.device.check_memory(&chosen, &checkpoint, &args.categories, copies, messages)?;
     let settings = settings(args, annotations_hash, &checkpoint, &chosen)?;
     let path = Journal::path_for(&args.output);
     let mut journal = Journal::open(&path, &settings)?;
@@ -143,10 +161,32 @@ pub fn run(args: &Args) -> Result<Outcome> {
     }
     stop::watch()?;
     let ended = answer_all(args, &asked, &mut journal, checkpoint, &chosen.device, messages);
-    if ended.is_err() || stop::asked() {
-        let (known, path) = (journal.len(), path.display());
-        messages.warn(&format!("{known} answers are kept in {path}; the same command goes on from there"));
-        return ended.map(|()| Outcome::Interrupted);
+    let kept = |advice: &str| {
+        messages.warn(&format!("{} answers are kept in {}; {advice}", journal.len(), path.display()));
+    };
+    let bad = match ended {
+        Ok(_) if stop::asked() => {
+            kept("the same command goes on from there");
+            return Ok(Outcome::Interrupted);
+        }
+        Ok(bad) if !bad.is_empty() && !args.skip_bad => {
+            let count = bad.len();
+            kept(&format!(
+                "{count} pictures could not be answered (told above): put them right and give the same command again, \
+                 or add --skip-bad to write the file without them"
+            ));
+            return Ok(Outcome::SomeFailed);
+        }
+        Ok(bad) => bad,
+        Err(error) => {
+            kept("the same command goes on from there");
+            return Err(error);
+        }
+    };
+    if !bad.is_empty() {
+        let count = bad.len();
+        messages.warn(&format!("{count} pictures could not be answered: the file has no records of them"));
+        asked.retain(|query| !bad.contains(&query.file_name));
     }
     let answered = |query: Query| -> Result<Record> {
         let found = journal.get(query.question()).context("an answer is missing")?.clone();
@@ -167,12 +207,18 @@ fn read_queries(args: &Args) -> Result<(Vec<Query>, u64)> {
     let select = Select::levels(&args.categories).unannotated(args.unannotated);
     let mut asked = queries(&file, &select).map_err(|e| in_file(e.to_string()))?;
     if asked.is_empty() {
-        eprintln!("note: {} asks nothing at these levels", path.display());
+        line(&format!("note: {} asks nothing at these levels", path.display()));
     }
     asked.retain(|query| args.shard.is_none_or(|shard| shard.has(&query.file_name)));
-    for file_name in asked.iter().map(|query| &query.file_name).collect::<HashSet<_>>() {
-        let picture = args.image_root.join(file_name);
-        ensure!(picture.is_file(), "{}: there is no such picture; check --image-root", picture.display());
+    let pictures: HashSet<PathBuf> =
+        asked.iter().map(|query| args.image_root.join(&query.file_name)).collect();
+    let missing: Vec<&PathBuf> = pictures.iter().filter(|picture| !picture.is_file()).collect();
+    if let Some(first) = missing.iter().min().filter(|_| !args.skip_bad || missing.len() == pictures.len()) {
+        let others = match missing.len() {
+            1 => String::new(),
+            count => format!(" ({count} of {} are missing)", pictures.len()),
+        };
+        bail!("{}: there is no such picture{others}; check --image-root", first.display());
     }
     Ok((asked, fnv1a64(&bytes)))
 }
@@ -201,24 +247,25 @@ fn settings(args: &Args, annotations: u64, checkpoint: &Checkpoint, chosen: &Cho
 }
 
 /// The questions that are still open, by picture, in the order in which they come first.
-fn open_questions<'a>(asked: &'a [Query], journal: &Journal) -> Vec<(&'a str, Vec<Question<'a>>)> {
+fn open_questions<'a>(args: &Args, asked: &'a [Query], journal: &Journal) -> Vec<Asked<'a>> {
     let mut places: HashMap<&str, usize> = HashMap::new();
     let mut seen = HashSet::new();
-    let mut pictures: Vec<(&str, Vec<Question<'_>>)> = Vec::new();
+    let mut pictures: Vec<Asked<'_>> = Vec::new();
     for question in asked.iter().map(Query::question) {
         if journal.get(question).is_some() || !seen.insert(question) {
             continue;
         }
         let place = *places.entry(question.0).or_insert(pictures.len());
         if place == pictures.len() {
-            pictures.push((question.0, Vec::new()));
+            let (file_name, path) = (question.0, args.image_root.join(question.0));
+            pictures.push(Asked { file_name, path, questions: Vec::new() });
         }
-        pictures[place].1.push(question);
+        pictures[place].questions.push(question);
     }
     pictures
 }
 
-/// Answers every open question into the journal, until Ctrl-C is pressed. The next picture is read meanwhile.
+/// Answers every open question into the journal, until Ctrl-C is pressed; the pictures that could not be answered.
 fn answer_all(
     args: &Args,
     asked: &[Query],
@@ -226,69 +273,51 @@ fn answer_all(
     checkpoint: Checkpoint,
     device: &Device,
     messages: Messages,
-) -> Result<()> {
-    let pictures = open_questions(asked, journal);
+) -> Result<BTreeSet<String>> {
+    let pictures = open_questions(args, asked, journal);
     if pictures.is_empty() {
-        return Ok(()); // nothing to load a model for
+        return Ok(BTreeSet::new()); // nothing to load a model for
     }
-    let model = Model::from_checkpoint(checkpoint, device)?;
-    tell_truncated(&model, pictures.iter().flat_map(|(_, questions)| questions), messages);
-    let mut progress = Progress::start(Some(pictures.len()), args.quiet);
-    let paths: Vec<PathBuf> = pictures.iter().map(|(file_name, _)| args.image_root.join(file_name)).collect();
+    tell_truncated(&checkpoint, pictures.iter().flat_map(|asked| &asked.questions), messages)?;
+    let progress = Progress::start(Some(pictures.len()), args.quiet);
     let decode = DecodeOptions::default().exif(args.exif);
-    let read = move |path: PathBuf| Picture::open(&path, &decode).map(|picture| (path, picture));
-    let opened = Ahead::start(paths.into_iter().map(read));
-    for ((_, questions), opened) in pictures.into_iter().zip(opened) {
-        let (path, picture) = opened?;
-        answer_picture(args, &model, (&path, &picture), &questions, journal)?;
-        progress.step(false);
-    }
-    Ok(())
-}
-
-/// Answers the questions about one picture.
-fn answer_picture(
-    args: &Args,
-    model: &Model,
-    (path, picture): (&Path, &Picture),
-    questions: &[Question<'_>],
-    journal: &mut Journal,
-) -> Result<()> {
-    let image = model.encode_image(&picture.view(), args.resize.into())?;
-    let options = SegmentOptions::default().threshold(args.threshold);
-    for &question in questions {
-        if stop::asked() {
-            return Ok(());
-        }
-        let (_, level, text) = question;
-        let told = || format!("{}, {level} instruction {text:?}", path.display());
-        let found = model.segment(&image, &Prompt::text(text).level(level), &options).with_context(told)?;
-        journal.add(question, in_query_order(found.instances))?;
-    }
-    Ok(())
-}
-
-/// The predictions of a record: in the order of the model's queries, not of their scores.
-fn in_query_order(mut instances: Vec<Instance>) -> Vec<Prediction> {
-    instances.sort_by_key(|instance| instance.query);
-    let prediction = |instance: Instance| Prediction {
-        rle: instance.rle.into(),
-        score: Score::Value(f64::from(instance.score)),
+    let logged = tracing::enabled!(target: "sam3i::op", tracing::Level::TRACE);
+    let watched = args.profile || args.verbose > 0 || logged;
+    let profile = watched.then(Arc::<Profile>::default);
+    let answering = Answering {
+        workers: workers::count(&checkpoint, device, Some(pictures.len())),
+        checkpoint: Arc::new(checkpoint),
+        device,
+        resize: args.resize.into(),
+        options: SegmentOptions::default().threshold(args.threshold),
+        messages,
+        skip_bad: args.skip_bad,
+        profile: profile.clone(),
     };
-    instances.into_iter().map(prediction).collect()
+    let bad = answering.run(pictures, move |path| Picture::open(&path, &decode), journal, progress);
+    if let Some(profile) = profile.filter(|_| args.profile || args.verbose > 0) {
+        line(tables(&profile.lines(1)).trim_end());
+    }
+    bad
 }
 
 /// Says how many instructions the model reads only the beginning of.
-fn tell_truncated<'a>(model: &Model, questions: impl Iterator<Item = &'a Question<'a>>, messages: Messages) {
+fn tell_truncated<'a>(
+    checkpoint: &Checkpoint,
+    questions: impl Iterator<Item = &'a Question<'a>>,
+    messages: Messages,
+) -> Result<()> {
+    let most = checkpoint.config().text.ctx;
+    let tokenizer = Tokenizer::new(checkpoint.config().text.vocab, most)?;
     let texts: HashSet<&str> = questions.map(|&(_, _, text)| text).collect();
-    let cut: Vec<&str> = texts.into_iter().filter(|text| model.tokenize(text).truncated).collect();
+    let cut: Vec<&str> = texts.into_iter().filter(|text| tokenizer.encode(text).truncated).collect();
     if let Some(example) = cut.iter().min() {
-        let most = model.config().text.ctx;
         let count = cut.len();
         messages.warn(&format!(
             "{count} instructions are longer than {most} tokens and were cut, for instance {example:?}"
         ));
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -157,7 +157,7 @@ pub fn tables(lines: &[OpLine]) -> String {
             of().filter_map(|line| Some(line.gflops? * line.gpu_ms.unwrap_or(line.ms) / 1e3)).sum();
         let (calls, share) =
             (of().map(|line| line.calls).sum::<u64>(), of().map(|line| line.share).sum::<f64>());
-        let rate = if ms > 0.0 { format!("{:.1}", 1e3 * gflop / ms) } else { "-".to_owned() };
+        let rate = if ms > 0.0 && gflop > 0.0 { format!("{:.1}", 1e3 * gflop / ms) } else { "-".to_owned() };
         let share = format!("{:.1} %", 100.0 * share);
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{stage:<10} {calls:>7} {ms:>11.3} {rate:>10} {share:>7}");
@@ -197,6 +197,23 @@ pub fn rate(flops: u64, time: Duration) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stage_without_arithmetic_has_no_rate() {
+        let line = OpLine {
+            stage: Stage::Masks,
+            op: "bilinear_threshold",
+            calls: 1,
+            ms: 2.0,
+            processor_ms: 2.0,
+            gpu_ms: None,
+            gflops: None,
+            share: 1.0,
+        };
+        let text = tables(&[line]);
+        let masks = text.lines().find(|line| line.starts_with("masks")).expect("a line");
+        assert_eq!(masks.split_whitespace().collect::<Vec<_>>(), ["masks", "1", "2.000", "-", "100.0", "%"]);
+    }
 
     #[test]
     fn times_are_rounded_and_rates_need_time() {

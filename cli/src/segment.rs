@@ -162,7 +162,7 @@ struct Batch<'a> {
 impl Batch<'_> {
     fn run(&self, listed: Listed, mut files: Option<Files>, checkpoint: Checkpoint) -> Result<Outcome> {
         let output = &self.args.output;
-        let mut tally = Tally { found: 0, failed: !listed.problems.is_empty() };
+        let mut tally = Tally { failed: !listed.problems.is_empty(), ..Tally::default() };
         listed.problems.iter().for_each(|problem| terminal::error(problem));
         let all = (!listed.has_stream()).then_some(listed.inputs.len());
         let skip = files.as_ref().and_then(Files::skipping);
@@ -189,8 +189,13 @@ impl Batch<'_> {
         if let Some(files) = &mut files {
             files.finish(self.messages)?;
         }
+        if tally.finished > 0 {
+            let count = tally.finished;
+            self.messages
+                .say(&format!("--skip-existing: {count} pictures passed over, their files are there"));
+        }
         if self.args.profile || output.verbose > 0 {
-            eprint!("{}", tables(&self.profile.lines(1)));
+            terminal::line(tables(&self.profile.lines(1)).trim_end());
         }
         Ok(tally.outcome(output.fail_empty))
     }

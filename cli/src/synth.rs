@@ -1,5 +1,6 @@
 //! `sam3i synth`: a model of any size with weights made from names.
 
+use crate::terminal::line;
 use crate::weight_type::WeightType;
 use anyhow::Result;
 use sam3i::Config;
@@ -23,6 +24,6 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let config = Config::read(&args.config)?;
     sam3i::synth::write_model(&config, &args.output, args.dtype.into())?;
-    eprintln!("wrote {}", args.output.display());
+    line(&format!("wrote {}", args.output.display()));
     Ok(())
 }

@@ -1,15 +1,31 @@
-//! What goes to stdout and how errors read.
+//! What goes to stdout and to stderr, and how errors read. Nothing else in this program writes there.
 
 use anyhow::Result;
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::fmt;
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tracing_subscriber::EnvFilter;
 
-/// Writes a text to stdout. A reader that has gone (`| head`) is no error.
+/// Whoever read stdout has gone (`| head`): there is nobody left to work for, and that is no error.
+#[derive(Clone, Copy, Debug)]
+pub struct ReaderLeft;
+
+impl fmt::Display for ReaderLeft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nobody reads stdout any more")
+    }
+}
+
+impl std::error::Error for ReaderLeft {}
+
+/// Writes a text to stdout.
+///
+/// # Errors
+/// [`ReaderLeft`] when its reader has gone, with which a verb ends in silence; others when it cannot be written.
 pub fn print(text: &str) -> Result<()> {
-    let mut out = std::io::stdout().lock();
+    let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(()),
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => Err(ReaderLeft.into()),
         done => Ok(done?),
     }
 }
@@ -25,23 +41,24 @@ fn status() -> MutexGuard<'static, Option<String>> {
 pub fn show_status(text: &str) {
     let mut status = status();
     // A terminal that has gone is no reason to stop.
-    let _ = write!(std::io::stderr().lock(), "\r{text}\x1b[K");
+    let _ = write!(io::stderr().lock(), "\r{text}\x1b[K");
     *status = Some(text.to_owned());
 }
 
 /// Takes that line away.
 pub fn clear_status() {
     if status().take().is_some() {
-        let _ = write!(std::io::stderr().lock(), "\r\x1b[K");
+        let _ = write!(io::stderr().lock(), "\r\x1b[K");
     }
 }
 
-/// Writes a line to stderr, above the one at the bottom.
+/// Writes a line, or several, to stderr, above the one at the bottom. When stderr is closed or full, nobody can be told,
+/// and the run goes on.
 pub fn line(text: &str) {
     let status = status();
     let _ = match &*status {
-        Some(status) => write!(std::io::stderr().lock(), "\r\x1b[K{text}\n{status}"),
-        None => writeln!(std::io::stderr().lock(), "{text}"),
+        Some(status) => write!(io::stderr().lock(), "\r\x1b[K{text}\n{status}"),
+        None => writeln!(io::stderr().lock(), "{text}"),
     };
 }
 
@@ -88,11 +105,25 @@ pub fn start_logging(verbose: u8) {
     let level = ["warn", "info", "debug", "trace"][usize::from(verbose.min(3))];
     let wanted = std::env::var("RUST_LOG").ok().filter(|wanted| !wanted.is_empty());
     let filter = EnvFilter::try_new(wanted.as_deref().unwrap_or(level)).unwrap_or_else(|problem| {
-        eprintln!("warning: RUST_LOG is not understood ({problem}); logging at the level {level}");
+        line(&format!("warning: RUST_LOG is not understood ({problem}); logging at the level {level}"));
         EnvFilter::new(level)
     });
-    let colours = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
+    let colours = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(|| LogWriter).init();
+}
+
+/// Takes log events, a line each, to stderr as everything else goes there.
+struct LogWriter;
+
+impl Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        line(String::from_utf8_lossy(bytes).trim_end_matches('\n'));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// An error with its causes, without those that its own message already repeats.

@@ -4,7 +4,7 @@ use crate::device::DeviceArgs;
 use crate::model::ModelArgs;
 use crate::outcome::Outcome;
 use crate::prompts::level_parser;
-use crate::terminal::{self, Messages, print};
+use crate::terminal::{self, Messages, ReaderLeft, print};
 use anyhow::Result;
 use clap::ValueEnum;
 use sam3i::engine::trace::{self, Observer};
@@ -199,12 +199,13 @@ pub fn run(args: &Args) -> Result<Outcome> {
         ok: lines.iter().all(|line| line.left_at_call.is_none()),
         ops: if args.all { lines } else { joined(&lines) },
     };
-    if args.json {
-        print(&(serde_json::to_string(&report)? + "\n"))?;
-    } else {
-        print(&report.text()?)?;
+    let told =
+        if args.json { print(&(serde_json::to_string(&report)? + "\n")) } else { print(&report.text()?) };
+    match told {
+        // The exit code still counts when nobody reads.
+        Err(gone) if gone.is::<ReaderLeft>() && !report.ok => Ok(Outcome::SomeFailed),
+        told => told.map(|()| if report.ok { Outcome::Done } else { Outcome::SomeFailed }),
     }
-    Ok(if report.ok { Outcome::Done } else { Outcome::SomeFailed })
 }
 
 fn pass(model: &Model, picture: &Picture, prompt: &Prompt) -> Result<()> {

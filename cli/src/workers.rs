@@ -52,6 +52,43 @@ pub fn count(checkpoint: &Checkpoint, device: &Device, pictures: Option<usize>) 
     device.threads().min(pictures.unwrap_or(usize::MAX)).max(1)
 }
 
+/// Runs a worker on a thread of its own each; a single one stays on this thread. Each is told by the function it is given
+/// whether another has failed.
+///
+/// # Errors
+/// The first worker's that failed.
+pub fn run(workers: usize, work: impl Fn(&dyn Fn() -> bool) -> Result<()> + Sync) -> Result<()> {
+    let failed = AtomicBool::new(false);
+    let work = || {
+        let worked = work(&|| failed.load(Ordering::SeqCst));
+        failed.fetch_or(worked.is_err(), Ordering::SeqCst);
+        worked
+    };
+    if workers == 1 {
+        return work();
+    }
+    thread::scope(|scope| {
+        let handles: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        let ended =
+            handles.into_iter().map(|handle| handle.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        ended.collect::<Vec<_>>().into_iter().collect()
+    })
+}
+
+/// A worker's model: on the device, or on a thread of its own where there are several.
+///
+/// # Errors
+/// When it cannot be loaded.
+pub fn load(checkpoint: &Arc<Checkpoint>, device: &Device, workers: usize) -> Result<Model> {
+    let device = match device.backend() {
+        Some(Backend::Cpu(isa)) if workers > 1 => {
+            Device::cpu(&CpuOptions::default().isa(isa).dtype(device.dtype()).threads(1))?
+        }
+        _ => device.clone(),
+    };
+    Ok(device.run(|| Model::from_checkpoint(checkpoint.clone(), &device))?)
+}
+
 impl Work<'_> {
     /// Works until there are no more pictures, Ctrl-C is pressed, or nobody takes results.
     ///
@@ -65,21 +102,8 @@ impl Work<'_> {
         permits: Receiver<()>,
     ) -> Result<()> {
         let queue = Mutex::new(Queue { pictures, taken: 0, permits });
-        let (loaded, failed) = (AtomicBool::new(false), AtomicBool::new(false));
-        let work = || {
-            let worked = self.work(workers, &queue, done, &loaded, &failed);
-            failed.fetch_or(worked.is_err(), Ordering::SeqCst);
-            worked
-        };
-        if workers == 1 {
-            return work();
-        }
-        thread::scope(|scope| {
-            let handles: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-            let ended =
-                handles.into_iter().map(|handle| handle.join().unwrap_or_else(|panic| resume_unwind(panic)));
-            ended.collect::<Vec<_>>().into_iter().collect()
-        })
+        let loaded = AtomicBool::new(false);
+        run(workers, |failed| self.work(workers, &queue, done, &loaded, failed))
     }
 
     fn work<I: Iterator<Item = Opened> + Send>(
@@ -88,10 +112,10 @@ impl Work<'_> {
         queue: &Mutex<Queue<I>>,
         done: &SyncSender<(usize, Done)>,
         loaded: &AtomicBool,
-        failed: &AtomicBool,
+        failed: &dyn Fn() -> bool,
     ) -> Result<()> {
         let mut asker = None;
-        while !failed.load(Ordering::SeqCst) {
+        while !failed() {
             let Some((place, Opened { input, step })) = next(queue) else { break };
             let end = match step {
                 Step::Failed(error) => End::Failed(error),
@@ -143,15 +167,8 @@ impl Work<'_> {
 
     /// A model: on the device, or on a thread of its own where there are several.
     fn asker(&self, workers: usize) -> Result<Asker> {
-        let device = match self.device.backend() {
-            Some(Backend::Cpu(isa)) if workers > 1 => {
-                Device::cpu(&CpuOptions::default().isa(isa).dtype(self.device.dtype()).threads(1))?
-            }
-            _ => self.device.clone(),
-        };
-        let load = || Model::from_checkpoint(self.checkpoint.clone(), &device);
         Ok(Asker {
-            model: Mutex::new(Arc::new(device.run(load)?)),
+            model: Mutex::new(Arc::new(load(&self.checkpoint, self.device, workers)?)),
             restarted: AtomicBool::new(false),
             device: self.device.name().to_owned(),
             dtype: self.dtype.to_owned(),

@@ -332,6 +332,54 @@ fn ctrl_c_keeps_the_answers_and_says_so() {
     assert_eq!(set.files(), ["ann.json", "pictures", "pred.json"]);
 }
 
+#[test]
+fn a_bad_picture_is_named_and_stops_no_other() {
+    let set = DataSet::new("bad-picture");
+    done(&strs(&set.predict("whole.json", &[])));
+    let good = std::fs::read(set.path("pictures/b.png")).expect("a picture");
+    std::fs::write(set.path("pictures/a.png"), "junk").expect("written");
+    let args = set.predict("pred.json", &[]);
+    let told = refused(&strs(&args));
+    assert!(told.contains("sam3i: ") && told.contains("a.png: not a png"), "{told}");
+    assert!(told.contains("--skip-bad"), "{told}");
+    assert_eq!(set.files(), ["ann.json", "pictures", "pred.json.partial", "whole.json"]);
+    let known = read(set.path("pred.json.partial"));
+    assert!(known.contains("b.png") && !known.contains("a.png\""), "the others are answered: {known}");
+
+    // Written without it if that is wanted, at no new cost.
+    let skipping = set.predict("pred.json", &["--skip-bad"]);
+    done(&strs(&skipping));
+    let records = |file: &str| json_of(set.path(file)).as_array().expect("records").clone();
+    let of_b = |record: &&Value| record["file_name"] == "b.png";
+    assert_eq!(records("pred.json"), records("whole.json").iter().filter(of_b).cloned().collect::<Vec<_>>());
+    assert!(!records("pred.json").is_empty());
+
+    // Put right, the same command goes on to the end.
+    std::fs::remove_file(set.path("pred.json")).expect("there");
+    refused(&strs(&args));
+    std::fs::write(set.path("pictures/a.png"), good).expect("written");
+    done(&strs(&args));
+    assert!(read(set.path("pred.json")) == read(set.path("whole.json")));
+}
+
+#[test]
+fn predict_tells_where_the_time_went_and_heeds_the_log() {
+    let set = DataSet::new("profile");
+    let told = |more: &[&str], log: &str| {
+        let args = set.predict("pred.json", &[&["--device", "cpu"], more].concat());
+        let output = Command::new(env!("CARGO_BIN_EXE_sam3i")).args(args).env("RUST_LOG", log).output();
+        let output = output.expect("it runs");
+        let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+        assert!(output.status.success(), "{stderr}");
+        stderr
+    };
+    assert!(told(&["--quiet", "--profile"], "").contains("\ngrounding "));
+    assert!(told(&["-v"], "").contains("image      linear"));
+    let log = told(&["--quiet"], "sam3i::op=trace");
+    assert!(log.contains("TRACE") && log.contains("vit.block.0"), "{log}");
+    assert_eq!(told(&["--quiet"], ""), "");
+}
+
 const MARK: &str = r#""predictions":[{"rle":{"size":[1,1],"counts":"01"},"score":0.123456},"#;
 
 #[test]

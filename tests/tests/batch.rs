@@ -269,6 +269,132 @@ fn a_pipe_of_pngs_is_a_batch() {
     assert!(rubbish.stderr.contains("what follows picture 1 is no png"), "{}", rubbish.stderr);
 }
 
+/// A scene in another format.
+fn scene_as(name: &str, format: image::ImageFormat) -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    let scene = image::open(example(name)).expect("a scene").into_rgb8();
+    scene.write_to(&mut bytes, format).expect("encoded");
+    bytes.into_inner()
+}
+
+#[test]
+fn a_pipe_of_other_pictures_is_a_batch_too() {
+    use image::ImageFormat::{Bmp, Jpeg, WebP};
+    let folder = TempFolder::new("batch-pipe-jpeg");
+    let line = ["segment", "-", "-p", "dog", "--json", "-q"];
+    for format in [Jpeg, WebP, Bmp] {
+        let (dogs, fruit) = (scene_as("dogs.png", format), scene_as("fruit.png", format));
+        let png = fs::read(example("sky.png")).expect("a scene");
+        let all = sam3i_with_input(folder.path(), &line, &[&dogs[..], &fruit, &png, &dogs].concat());
+        assert_eq!(pictures(&all), ["stdin.000001", "stdin.000002", "stdin.000003", "stdin.000004"]);
+        let alone = sam3i_with_input(folder.path(), &line, &dogs);
+        assert_eq!(pictures(&alone), ["-"]);
+        let last = json(all.stdout.lines().last().expect("four"));
+        assert_eq!(last["prompts"], json(&alone.stdout)["prompts"], "{format:?}");
+    }
+    // A film behind a photograph, as telephones store them.
+    let photo = [scene_as("dogs.png", Jpeg), vec![7; 100_000]].concat();
+    let run = sam3i_with_input(folder.path(), &["segment", "-", "-p", "dog", "--json"], &photo);
+    assert_eq!(pictures(&run), ["-"]);
+    assert!(run.stderr.contains("100000 bytes behind the end of the picture"), "{}", run.stderr);
+}
+
+#[test]
+fn a_run_ends_when_its_only_reader_has_left() {
+    let folder = TempFolder::new("batch-reader");
+    for i in 0..40 {
+        folder.scene("dogs.png", &format!("many/{i}.png"));
+    }
+    let read_one = |more: &[&str]| {
+        let line = [&["segment", "many", "-p", "dog", "--json", "--min-area", "1000000"], more].concat();
+        let mut command = command(folder.path(), &line);
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it runs");
+        let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        stdout.read_line(&mut String::new()).expect("a report");
+        drop(stdout);
+        let output = child.wait_with_output().expect("it ends");
+        (output.status.code(), String::from_utf8(output.stderr).expect("UTF-8"))
+    };
+    let (code, told) = read_one(&[]);
+    let looked_at = told.lines().filter(|line| line.contains("nothing found")).count();
+    assert!(code == Some(0) && looked_at < 20, "{looked_at} of 40: {told}");
+    // Files are wanted all the same.
+    let (code, _) = read_one(&["--out-dir", "out", "--format", "json"]);
+    assert_eq!((code, folder.files("out").len()), (Some(0), 40));
+}
+
+#[test]
+fn no_file_is_another_pictures() {
+    let folder = TempFolder::new("batch-files");
+    for name in ["col/a.png", "col/labelme/a.png", "col/annotations.coco.png"] {
+        folder.scene("dogs.png", name);
+    }
+    let run = segment(&folder, &["col", "-p", "dog", "--format", "json,labelme,coco", "--out-dir", "out"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let files = folder.files("out");
+    assert_eq!(
+        files,
+        [
+            "a.json",
+            "annotations.coco.json",
+            "annotations.coco.png.json",
+            "labelme/a.json",
+            "labelme/a.png.json",
+            "labelme/annotations.coco.png.json",
+            "labelme/labelme/a.png.json",
+        ]
+    );
+    let read = |file: &str| json(&fs::read_to_string(folder.path().join("out").join(file)).expect("read"));
+    assert_eq!(read("a.json")["image"]["file"], "col/a.png");
+    assert_eq!(read("labelme/a.json")["imagePath"], "../../col/a.png");
+    assert_eq!(read("labelme/a.png.json")["image"]["file"], "col/labelme/a.png");
+    assert_eq!(read("annotations.coco.json")["images"].as_array().expect("a list").len(), 3);
+}
+
+#[test]
+fn yolo_classes_keep_their_numbers() {
+    let folder = photos("yolo");
+    let run = |picture: &str, prompts: &[&str]| {
+        let line =
+            [&[picture, "--format", "yolo", "--out-dir", "out", "--level", "concept"], prompts].concat();
+        let run = segment(&folder, &line);
+        assert_eq!(run.code, 0, "{}", run.stderr);
+    };
+    let out = |file: &str| fs::read_to_string(folder.path().join("out/yolo").join(file)).expect("written");
+    run("photos/f10.png", &["-p", "dog"]);
+    let first = out("labels/f10.txt");
+    assert!(first.starts_with("0 "), "{first}");
+    run("photos/f9.PNG", &["-p", "red apple", "-p", "dog"]);
+    assert_eq!(out("classes.txt"), "dog\nred apple\n");
+    assert!(out("data.yaml").ends_with("  0: \"dog\"\n  1: \"red apple\"\n"));
+    assert_eq!(out("labels/f10.txt"), first);
+    let second = out("labels/f9.txt");
+    assert!(!second.is_empty() && second.lines().all(|line| line.starts_with("1 ")), "{second}");
+}
+
+#[test]
+fn a_pattern_does_not_find_the_results_of_an_earlier_run() {
+    let folder = photos("pattern");
+    let line = ["photos/**/*.png", "-p", "dog", "--out-dir", "photos/out"];
+    let first = segment(&folder, &line);
+    assert_eq!(first.code, 0, "{}", first.stderr);
+    let files = folder.files("photos/out");
+    assert!(files.iter().any(|file| file.ends_with(".png")), "{files:?}");
+    let again = segment(&folder, &line);
+    assert_eq!((again.code, folder.files("photos/out")), (0, files), "{}", again.stderr);
+    // A pattern that names the directory means what is in it.
+    let named = segment(&folder, &["photos/out/*.overlay.png", "-p", "dog", "--json"]);
+    assert_eq!(reports(&named).len(), 2, "{}", named.stdout);
+    let into_it =
+        segment(&folder, &["photos/out/*.overlay.png", "-p", "dog", "--out-dir", "photos/out", "--json"]);
+    assert_eq!(reports(&into_it).len(), 2, "{}", into_it.stdout);
+}
+
 #[test]
 fn no_bar_without_a_terminal() {
     let folder = photos("bar");
@@ -278,8 +404,15 @@ fn no_bar_without_a_terminal() {
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_ends_with_whole_files_and_130() {
-    let folder = TempFolder::new("batch-interrupt");
+fn ctrl_c_and_its_like_end_with_whole_files_and_130() {
+    for signal in ["INT", "TERM", "HUP"] {
+        interrupted_by(signal);
+    }
+}
+
+#[cfg(unix)]
+fn interrupted_by(signal: &str) {
+    let folder = TempFolder::new(&format!("batch-interrupt-{signal}"));
     let line =
         ["segment", "-", "-p", "dog", "--json", "--out-dir", "out", "--format", "json,masks,coco", "--quiet"];
     let mut command = command(folder.path(), &line);
@@ -295,7 +428,7 @@ fn ctrl_c_ends_with_whole_files_and_130() {
         stdout.read_line(&mut reports).expect("a report");
     }
     let pid = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill runs").success());
+    assert!(Command::new("kill").args([&format!("-{signal}"), &pid]).status().expect("kill runs").success());
     let run = finished(child.wait_with_output().expect("it ends though the pipe is open"));
     drop(stdin);
     assert_eq!(run.code, 130, "{}", run.stderr);
@@ -305,6 +438,57 @@ fn ctrl_c_ends_with_whole_files_and_130() {
     assert_eq!(files.iter().filter(|file| file.ends_with("json")).count(), 4);
     let set = json(&fs::read_to_string(folder.path().join("out/annotations.coco.json")).expect("a data set"));
     assert_eq!(set["images"].as_array().expect("a list").len(), 3, "what was done is there");
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_within_a_picture() {
+    let folder = photos("within");
+    // The reference's plain loops take seconds for a picture.
+    let line = ["segment", "photos/f10.png", "-p", "dog", "--json", "--device", "reference"];
+    let mut command = command(folder.path(), &line);
+    command.env("RUST_LOG", "sam3i::op=trace");
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+    let mut told = String::new();
+    while !told.contains("vit.block.0") {
+        assert!(stderr.read_line(&mut told).expect("a line") > 0, "{told}");
+    }
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill runs").success());
+    std::io::Read::read_to_string(&mut stderr, &mut told).expect("read");
+    let run = finished(child.wait_with_output().expect("it ends"));
+    assert_eq!((run.code, run.stdout.as_str()), (130, ""), "{told}");
+    assert!(told.contains("interrupted") && !told.contains("fpn"), "the trunk was not gone through: {told}");
+}
+
+#[cfg(unix)]
+#[test]
+fn stderr_that_is_full_or_closed_ends_no_run() {
+    let folder = photos("stderr");
+    let run = |line: &str| {
+        let script = format!("'{}' {line}", sam3i_tests::command::binary().display());
+        let run =
+            Command::new("bash").args(["-o", "pipefail", "-c", &script]).current_dir(folder.path()).output();
+        run.expect("bash runs")
+    };
+    for more in ["--profile -q", "-v", "-vvv"] {
+        let line = format!("segment photos -p dog --json {more}");
+        if std::path::Path::new("/dev/full").exists() {
+            let full = run(&format!("{line} 2>/dev/full"));
+            assert_eq!(
+                (full.status.code(), full.stdout.iter().filter(|&&b| b == b'\n').count()),
+                (Some(0), 3),
+                "{more}"
+            );
+        }
+        let closed = run(&format!("{line} 2>&1 >/dev/null | true"));
+        assert_eq!(closed.status.code(), Some(0), "{more}");
+    }
+    for line in ["segment", "eval --gt no.json --pred no.json --mode 1to1"] {
+        assert_eq!(run(&format!("{line} 2>/dev/full")).status.code(), Some(2), "{line}");
+    }
 }
 
 /// Four scenes side by side.
@@ -356,7 +540,8 @@ fn tiles_find_what_each_shows() {
     assert!(count("160") >= 1);
 
     for (line, words) in [
-        (&["--tile", "0"][..], "the side must be at least 1"),
+        (&["--tile", "0"][..], "at least 64"),
+        (&["--tile", "63"], "at least 64"),
         (&["--tile", "100", "--overlap", "51"], "at most half of it"),
         (&["--tile", "100", "--box", "1,2,30,40"], "example boxes"),
         (&["--tile", "100", "--format", "npz"], "no logits"),

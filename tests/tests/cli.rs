@@ -272,6 +272,11 @@ const BAD_INPUT: &[Bad] = &[
     Bad(&["m0.png", "-p", "x", "--dtype", "int8", "--device", "reference"], "computes in f32 only"),
     Bad(&["m0.png", "-p", "x", "--format", "pdf"], "overlay, masks, labels"),
     Bad(&["m0.png", "-p", "x", "--model", "nowhere"], "nowhere: no model here"),
+    Bad(&["m0.png", "-p", "x", "--model", "nowhere"], "hf download facebook/sam3 --local-dir sam3"),
+    Bad(
+        &["m0.png", "-p", "x", "--model", "facebook/sam33"],
+        "has no model of this name. To download it:\n  hf download facebook/sam33",
+    ),
     Bad(&["m0.png", "-p", "x", "--model", "hollow"], "no model here: looked for model.safetensors"),
     Bad(&["m0.png", "-p", "x", "--model", "text.png"], "text"),
     Bad(&["m0.png", "-p", "x", "--model", "nan"], "the file is damaged or its training diverged"),

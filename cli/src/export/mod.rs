@@ -59,7 +59,7 @@ pub struct Found<'a> {
     pub logits: &'a [MaskLogits],
     /// How far polygons may be from the masks, in pixels.
     pub tolerance: f64,
-    /// The names of classes, in order.
+    /// The names that YOLO's numbers stand for.
     pub classes: &'a [String],
 }
 
@@ -127,6 +127,18 @@ impl Format {
             Self::Masks | Self::Coco | Self::CocoPolygons => Ok(()), // a file an instance, a file for all
         }
     }
+}
+
+/// The files that a picture of this name may get, in every format; masks of instances aside, whose names are like no others.
+pub fn files_of(name: &Path) -> Vec<PathBuf> {
+    Format::value_variants().iter().filter_map(|format| format.path(Path::new(""), name)).collect()
+}
+
+/// The files that belong to all pictures, in every format.
+pub fn files_for_all() -> [PathBuf; 4] {
+    let dir = Path::new("");
+    let [classes, data] = yolo::files_for_all(dir);
+    [coco::path(dir, coco::Masks::RunLengths), coco::path(dir, coco::Masks::Polygons(0.0)), classes, data]
 }
 
 /// The file of an instance's mask: `NAME.p<prompt>.<id>.png`.

@@ -89,6 +89,12 @@ impl Finder {
         };
         let before = self.found.len();
         let mut paths: Vec<PathBuf> = paths.filter_map(Result::ok).collect();
+        // Results of an earlier run are not meant by `**`; they are where the pattern names their directory itself.
+        if let Some(output) = self.output.as_ref().filter(|output| is_below(output, base(pattern))) {
+            paths.retain(|path| {
+                !is_below(path, output) && fs::canonicalize(path).ok().as_ref() != Some(output)
+            });
+        }
         paths.sort_by(|a, b| by_number(a, b));
         for path in paths {
             if path.is_dir() { self.directory(&path) } else { self.file(path) }
@@ -133,6 +139,19 @@ impl Finder {
             }
         }
     }
+}
+
+/// The directories that a pattern names without wildcards.
+fn base(pattern: &str) -> PathBuf {
+    let wild = |part: &Component| part.as_os_str().to_string_lossy().contains(['*', '?', '[']);
+    let named: PathBuf = Path::new(pattern).components().take_while(|part| !wild(part)).collect();
+    if named.as_os_str().is_empty() { ".".into() } else { named }
+}
+
+/// Whether a path leads to something below a directory, not to itself.
+fn is_below(path: &Path, directory: impl AsRef<Path>) -> bool {
+    let real = (fs::canonicalize(path), fs::canonicalize(directory));
+    matches!(real, (Ok(path), Ok(directory)) if path != directory && path.starts_with(&directory))
 }
 
 fn is_picture(path: &Path) -> bool {

@@ -1,24 +1,28 @@
 //! The pictures of a command: which files, what their results are called, and how they are read.
 
+mod ends;
 mod find;
 mod names;
 mod stream;
 
 use anyhow::{Result, anyhow};
 use clap::ValueEnum;
-use sam3i::picture::DecodeOptions;
+use sam3i::picture::{DecodeLimits, DecodeOptions};
 use sam3i::{Picture, ResizeMode};
 use std::path::{Path, PathBuf};
-use stream::Frames;
+use stream::{Frame, Frames};
 
 /// The arguments.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Pictures")]
 pub struct InputArgs {
     /// Pictures: png, jpeg, webp, bmp or tiff files, directories (with all below them), patterns such as 'photos/**/*.jpg',
-    /// @LIST (a file with one of these a line); - reads standard input: one picture, or png pictures one behind the other
+    /// @LIST (a file with one of these a line); - reads standard input: one picture, or several one behind the other
     #[arg(value_name = "INPUT", required = true, help_heading = None::<&'static str>)]
     inputs: Vec<PathBuf>,
+    /// The most pixels a picture may have; those that unpack to more are refused
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=u64::from(u32::MAX)), default_value_t = DecodeLimits::default().pixels)]
+    max_pixels: u64,
     /// Take the pixels as they are stored, not turned as the EXIF orientation says
     #[arg(long)]
     no_exif: bool,
@@ -84,7 +88,9 @@ impl InputArgs {
 
     /// How picture files are read.
     pub fn decode_options(&self) -> DecodeOptions {
-        DecodeOptions::default().exif(!self.no_exif)
+        // What a decoder keeps at a time, with the 8-bit copy: up to 11 bytes a pixel (16-bit RGBA).
+        let memory = DecodeLimits::default().memory.max(11 * self.max_pixels + (1 << 20));
+        DecodeOptions::default().exif(!self.no_exif).max_pixels(self.max_pixels).max_memory(memory)
     }
 }
 
@@ -102,13 +108,15 @@ impl Input {
     /// What can be read from it: a file gives itself, a pipe its pictures as they come.
     pub fn sources(self, options: &DecodeOptions) -> Box<dyn Iterator<Item = Source> + Send> {
         if !self.is_stdin() {
-            return Box::new(std::iter::once(Source { input: self, bytes: Ok(None) }));
+            return Box::new(std::iter::once(Source { input: self, from: Ok(None) }));
         }
         let frames = Frames::new(std::io::stdin(), options.limits.memory);
         Box::new(frames.map(move |frame| match frame {
-            Ok((None, bytes)) => Source { input: self.clone(), bytes: Ok(Some(bytes)) },
-            Ok((Some(number), bytes)) => Source { input: self.frame(number), bytes: Ok(Some(bytes)) },
-            Err(problem) => Source { input: self.clone(), bytes: Err(problem) },
+            Ok(frame) => {
+                let input = frame.number.map_or_else(|| self.clone(), |number| self.frame(number));
+                Source { input, from: Ok(Some(frame)) }
+            }
+            Err(problem) => Source { input: self.clone(), from: Err(problem) },
         }))
     }
 
@@ -123,8 +131,8 @@ impl Input {
 pub struct Source {
     /// What it is called.
     pub input: Input,
-    /// Its bytes if they came through a pipe, or what is wrong with the pipe.
-    bytes: Result<Option<Vec<u8>>, String>,
+    /// The picture if it came through a pipe, or what is wrong with the pipe.
+    from: Result<Option<Frame>, String>,
 }
 
 impl Source {
@@ -133,12 +141,25 @@ impl Source {
     /// # Errors
     /// When it is no file, or no picture this program reads.
     pub fn read(self, options: &DecodeOptions) -> Result<Picture> {
-        match self.bytes.map_err(|problem| anyhow!(problem))? {
-            Some(bytes) => Ok(Picture::from_bytes(&bytes, options)?),
-            None => Ok(Picture::open(&self.input.path, options)?),
+        match self.from.map_err(|problem| anyhow!(problem))? {
+            Some(frame) => {
+                let mut picture = Picture::from_bytes(&frame.bytes, options).map_err(with_option)?;
+                picture.notes.extend(frame.note);
+                Ok(picture)
+            }
+            None => Picture::open(&self.input.path, options).map_err(with_option),
         }
     }
 }
+
+/// Names the option where a picture is refused for its size.
+fn with_option(error: sam3i::Error) -> anyhow::Error {
+    let text = error.to_string();
+    if text.ends_with(RAISE) { anyhow!("{text} (--max-pixels)") } else { error.into() }
+}
+
+/// What the library says at the end of such a message.
+const RAISE: &str = "raise the limit";
 
 /// Whether a note about a picture's conversion is of the everyday kind: the picture still looks as it does elsewhere.
 pub fn is_everyday(note: &str) -> bool {

@@ -60,11 +60,11 @@ pub fn run(args: &Args) -> Result<Outcome> {
             let checked = variant.device.run(|| op.check(&variant.device, plan));
             failed |= checked.failure.is_some();
             let line = Line::new(op, variant, checked);
-            if args.json {
-                print(&(serde_json::to_string(&line)? + "\n"))?;
-            } else {
-                line.tell()?;
+            let told = if args.json { print(&(serde_json::to_string(&line)? + "\n")) } else { line.tell() };
+            if failed && told.is_err() {
+                return Ok(Outcome::SomeFailed); // the exit code still counts when nobody reads
             }
+            told?;
         }
     }
     Ok(if failed { Outcome::SomeFailed } else { Outcome::Done })

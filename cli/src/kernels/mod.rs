@@ -5,7 +5,7 @@ mod check;
 mod list;
 
 use crate::outcome::Outcome;
-use crate::terminal::{describe, error};
+use crate::terminal::{ReaderLeft, describe, error, line};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Subcommand;
 use sam3i_cases::list::{OPS, Op, find};
@@ -137,10 +137,12 @@ fn repeated(which: &Selection, f: impl Fn() -> Result<Outcome>) -> Result<Outcom
     let saved = || which.overrides.iter().map(Replacement::saved).collect::<Vec<_>>();
     loop {
         let before = saved();
-        if let Err(problem) = f() {
-            error(&describe(&problem));
+        match f() {
+            Err(gone) if gone.is::<ReaderLeft>() => return Err(gone),
+            Err(problem) => error(&describe(&problem)),
+            Ok(_) => {}
         }
-        eprintln!("waiting for a file to be saved; Ctrl-C ends this");
+        line("waiting for a file to be saved; Ctrl-C ends this");
         while saved() == before {
             std::thread::sleep(Duration::from_millis(200));
         }
