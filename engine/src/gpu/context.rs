@@ -178,7 +178,7 @@ impl Gpu {
     pub fn upload<T: bytemuck::Pod>(&self, values: &[T]) -> Result<Buffer> {
         let bytes = bytemuck::cast_slice(values);
         let buffer = self.or_lost(self.fresh(bytes.len() as u64, true))?;
-        memory::fill(&buffer.raw().buffer, bytes)?;
+        self.or_lost(memory::fill(&buffer.raw().buffer, bytes))?;
         self.recorder().uploaded(bytes.len())?;
         Ok(buffer)
     }
