@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(names(&[labelme[1], labelme[0]]), ["labelme/x", "x.png"]);
         for name in ["annotations.coco", "polygons.coco"] {
             let file = format!("{name}.png");
-            assert_eq!(names(&[(&file, &file)]), [file.clone()]);
+            assert_eq!(names(&[(&file, &file)]), std::slice::from_ref(&file));
         }
         let piped = ("stdin.000001.png", "stdin.000001.png");
         assert_eq!(names(&[("-", "-"), piped]), ["stdin", "stdin.000001.png"]);
