@@ -19,14 +19,14 @@ use std::sync::OnceLock;
 /// column), less 3 for what other machines' rounding may change.
 const FLOORS: [(&str, f64, f64); 4] = [
     // instructions, floor, measured
-    ("concept", 71.0, 74.0),
-    ("simple", 61.8, 64.8),
-    ("complex", 68.5, 71.5),
-    ("complex-heldout", 64.9, 67.9),
+    ("concept", 71.3, 74.3),
+    ("simple", 62.9, 65.9),
+    ("complex", 65.5, 68.5),
+    ("complex-heldout", 67.8, 70.8),
 ];
-/// Least share of the instructions without a target that find nothing, in percent; measured: 77.5.
-const LEAST_SILENT: f64 = 72.5;
-/// By how much simple instructions score lower when they run as concept (adapters off), at least. Measured: 14.7.
+/// Least share of the instructions without a target that find nothing, in percent; measured: 70.0.
+const LEAST_SILENT: f64 = 65.0;
+/// By how much simple instructions score lower when they run as concept (adapters off), at least. Measured: 13.7.
 const LEAST_GAP: f64 = 10.7;
 
 /// What the scenes give, in percent.
@@ -158,12 +158,12 @@ fn nano_agrees_with_its_recording() {
     }
 }
 
-/// Every tenth scene. The same is found, but for 0.1 % of the masks' pixels.
+/// Every fifth scene. The same is found, but for 0.1 % of the masks' pixels.
 #[test]
 fn nano_says_on_the_gpu_what_it_says_on_the_cpu() {
-    let some = |name: &str| name.ends_with("0.jpg");
+    let some = |name: &str| name.ends_with("0.jpg") || name.ends_with("5.jpg");
     let cpu = Scenes::on(&Device::cpu(&sam3i::CpuOptions::default()).expect("threads start"), some).masks();
-    assert!(cpu.len() > 40 && cpu.iter().filter(|masks| !masks.is_empty()).count() > 20);
+    assert!(cpu.len() >= 20 && cpu.iter().filter(|masks| !masks.is_empty()).count() > 10);
     for device in gpu::devices() {
         let gpu = Scenes::on(device, some).masks();
         assert_eq!(gpu.len(), cpu.len());

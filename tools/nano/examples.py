@@ -359,7 +359,7 @@ def verdict(asked: Asked, instances: list[dict]) -> str:
 HEAD = """\
 # Scenes to try
 
-Eight scenes of the world that nano, the model inside the binary, was trained on: drawn things in three art styles.
+Eight scenes of the world that nano, the model inside the binary, was trained on: drawn things in three of its six art styles.
 It never saw these scenes. On a fresh clone, without any download:
 
 ```sh
