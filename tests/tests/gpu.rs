@@ -394,7 +394,9 @@ fn forms_that_there_are_not_are_refused_in_words() {
         Device::gpu(&options).expect_err("no such form").to_string()
     };
     assert!(refused("product", "square").contains("its forms are tiled_64, tiled_128"));
-    assert!(refused("softmax", "tiled_64").contains("product, conv, attention, layer_norm"));
+    assert!(
+        refused("rope", "tiled_64").contains("product, conv, attention, layer_norm, group_norm, softmax")
+    );
 }
 
 /// Keeps what ops report.

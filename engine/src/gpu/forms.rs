@@ -41,6 +41,19 @@ pub const FORMS: [(&str, &[&str]); 6] = [
 /// What was measured, on whose adapters: a part of the adapter's name in lower case, an op, a form. See docs/gpu.md.
 const TABLE: [(&str, &str, &str); 0] = [];
 
+/// The form that a kernel's text is for, where an op's rule may prefer another: who replaces the text wants to see it run.
+const FORM_OF: [(&str, &str, &str); 9] = [
+    ("matmul_tiled", "product", "tiled_64"),
+    ("matmul_halves", "product", "halves_64"),
+    ("conv_tiled", "conv", "tiled_64"),
+    ("layer_norm", "layer_norm", "portable"),
+    ("layer_norm_subgroups", "layer_norm", "subgroups"),
+    ("group_norm_statistics", "group_norm", "portable"),
+    ("group_norm_statistics_subgroups", "group_norm", "subgroups"),
+    ("softmax", "softmax", "portable"),
+    ("softmax_subgroups", "softmax", "subgroups"),
+];
+
 /// Who chose a form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -147,7 +160,10 @@ impl Forms {
     /// # Errors
     /// [`Error::Gpu`] for an op or a form that there is not.
     pub fn new(options: &GpuOptions, facts: &AdapterFacts) -> Result<Self> {
-        let mut user = said(&std::env::var(VARIABLE).unwrap_or_default())?;
+        let replaced = FORM_OF.iter().filter(|(kernel, ..)| options.overrides.contains_key(*kernel));
+        let mut user: BTreeMap<_, _> =
+            replaced.map(|(_, op, form)| ((*op).to_owned(), (*form).to_owned())).collect();
+        user.extend(said(&std::env::var(VARIABLE).unwrap_or_default())?);
         for (op, form) in &options.forms {
             user.insert(op.clone(), check(op, form)?);
         }
