@@ -36,6 +36,9 @@
 //! default; `tiff`, `gpu`, and `image` and `ndarray`, for pictures and masks in the types of those crates. Without them the
 //! library brings 41 other crates, none of which compiles C.
 
+// With a GPU, the compiler and rustdoc go deep into wgpu's types to see that a model may be shared between threads.
+#![recursion_limit = "256"]
+
 pub mod checkpoint;
 pub mod config;
 mod error;
