@@ -124,7 +124,8 @@ pub fn rotary_attention(qkv: Tensor, table: &Tensor, heads: usize) -> Result<Ten
     let shape = Shape { batch, heads, head_dim: params.head_dim, queries: tokens, keys: tokens };
     let flops = shape.flops() + sam3i_kernels::rope::flops(batch * tokens, params);
     let _trace = trace::op(OP, flops, [qkv.shape(), table.shape()]);
-    let device = qkv.device().clone();
+    #[cfg(feature = "gpu")]
+    let device = qkv.device().clone(); // of its own: qkv is given away
     on_gpu!(device, |gpu| crate::gpu::ops::attention::rotary(gpu, params, qkv, table));
     trace::unwatched(|| {
         let qkv = rope(qkv, table, heads)?;
