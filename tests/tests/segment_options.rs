@@ -72,7 +72,7 @@ fn points_go_with_a_sentence_or_alone_and_change_the_answer() {
     for (line, words) in [
         (&["--point", "200,30"][..], "lies outside the picture"),
         (&["--point", "20"], "a point is two numbers"),
-        (&["--point", "20,30", "--tile", "40"], "points would be seen in one tile only"),
+        (&["--point", "20,30", "--tile", "64"], "points would be seen in one tile only"),
     ] {
         let run = ask(line);
         assert!(run.code == 2 && run.stderr.contains(words), "{line:?}: {}", run.stderr);
@@ -130,7 +130,7 @@ fn intermediate_tensors_are_the_recorded_ones() {
     assert_eq!(pixels.shape[2], 3, "the shape is kept");
     assert_eq!(folder.files("tensors"), ["m0.safetensors"], "nothing temporary stays");
 
-    let tiled = segment(&folder, &["m0.png", "-p", "x", "--dump-tensors", "tensors", "--tile", "40"]);
+    let tiled = segment(&folder, &["m0.png", "-p", "x", "--dump-tensors", "tensors", "--tile", "64"]);
     assert!(
         tiled.code == 2 && tiled.stderr.contains("leave --dump-tensors or --tile out"),
         "{}",
