@@ -197,7 +197,7 @@ impl Task<'_> {
                 Head::F32 { keys: panels, .. } => {
                     let panel = &panels[(keys.start + first) * dim..][..columns * dim];
                     let q = Left::Packed(&q[row * dim..][..rows * dim]);
-                    micro::tile(isa, rows, dim, q, panel, scores, STRIDE, false);
+                    micro::tile(isa, rows, dim, q, panel, &[], scores, STRIDE, false);
                 }
                 Head::Bf16 { proof, keys: panels, .. } => {
                     let pairs = dim.div_ceil(2);
@@ -220,7 +220,7 @@ impl Task<'_> {
                 for (c, panel) in values.chunks_exact(shape.keys * columns).enumerate() {
                     let panel = &panel[keys.start * columns..][..count * columns];
                     let weights = Left::Strided(scores);
-                    micro::tile(isa, rows, count, weights, panel, &mut out[c * columns..], padded, true);
+                    micro::tile(isa, rows, count, weights, panel, &[], &mut out[c * columns..], padded, true);
                 }
             }
             Head::Bf16 { proof, values, .. } => {

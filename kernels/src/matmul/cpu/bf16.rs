@@ -106,7 +106,9 @@ unsafe fn avx512<const ROWS: usize>(
         }
     }
     // SAFETY: the caller vouches for room for ROWS rows.
-    unsafe { super::micro::store_avx512(&sums, out) };
+    unsafe {
+        super::micro::store_avx512!(sums, out);
+    }
 }
 
 /// Joins the rows `2p` and `2p + 1` of `from [k, width]` into row `p` of `out [k / 2, width]`, pair by pair.

@@ -169,7 +169,8 @@ impl<'a> LeftBlock<'a> {
         }
     }
 
-    /// The product of `rows` rows, `at` rows into the block, with a panel.
+    /// The product of `rows` rows, `at` rows into the block, with a panel; `next` is the place in the weight, panel and
+    /// first `k`, that is read after this panel, and how many tiles before this one have asked for it.
     #[allow(clippy::too_many_arguments)]
     fn tile(
         &self,
@@ -180,14 +181,19 @@ impl<'a> LeftBlock<'a> {
         k: usize,
         w: &Packed,
         panel: usize,
+        next: Option<(usize, usize, usize)>,
         out: &mut Tile,
     ) {
         let columns = w.columns();
         match (self, w.panels()) {
             (Self::F32(packed), Panels::F32(panels)) => {
-                let b = &panels[(panel * w.k() + first_k) * columns..][..k * columns];
+                let place = |panel, first_k| (panel * w.k() + first_k) * columns;
+                let b = &panels[place(panel, first_k)..][..k * columns];
+                let next = next.and_then(|(panel, first_k, asked)| {
+                    panels[place(panel, first_k)..].get(micro::fetched(k) * asked..k * columns)
+                });
                 let a = Left::Packed(&packed[at * k..][..rows * k]);
-                micro::tile(isa, rows, k, a, b, &mut out.0, columns, false);
+                micro::tile(isa, rows, k, a, b, next.unwrap_or_default(), &mut out.0, columns, false);
             }
             (Self::Bf16(proof, packed, _), Panels::Bf16(_, panels)) => {
                 let pairs = k.div_ceil(2);
@@ -229,9 +235,12 @@ fn task(
                 bias: epilogue.bias.map(|b| &b[columns.clone()]),
                 activation: epilogue.activation,
             };
-            for tile in tiles.clone() {
+            let next =
+                if panel + 1 < panels.end { (panel + 1, first_k) } else { (panels.start, first_k + k) };
+            for (asked, tile) in tiles.clone().enumerate() {
                 prefetch_tile(tile.clone(), columns.clone(), epilogue, out);
-                block.tile(isa, tile.start - rows.start, tile.len(), first_k, k, w, panel, &mut sums);
+                let next = Some((next.0, next.1, asked)).filter(|next| next.1 < w.k());
+                block.tile(isa, tile.start - rows.start, tile.len(), first_k, k, w, panel, next, &mut sums);
                 store(isa, &mut sums, tile, columns.clone(), w, epilogue, &how, out);
             }
         }

@@ -19,6 +19,15 @@ pub const STRIDE: usize = 256;
 /// Steps of `k` that the rows of `b` are asked for ahead of their use: it comes from the second cache.
 pub(super) const AHEAD: usize = 12;
 
+/// The same for a packed `a`.
+const AHEAD_OF_A: usize = 8;
+
+/// Steps of `k` between two lines of what is to be read after this tile.
+const STEPS_A_LINE: usize = 4;
+
+/// Elements of the line that is fetched every [`STEPS_A_LINE`] steps.
+const LINE: usize = 16;
+
 /// Room for a result tile, on a cache line boundary.
 #[repr(C, align(64))]
 pub struct Tile(pub [f32; LARGEST]);
@@ -58,11 +67,27 @@ pub fn columns(isa: Isa) -> usize {
     }
 }
 
+/// Elements that a tile over `k` products asks for beside its own.
+pub fn fetched(k: usize) -> usize {
+    k / STEPS_A_LINE * LINE
+}
+
 /// Computes the first `rows` rows of a tile over `k` products. `b` is `[k, columns(isa)]`.
 ///
-/// Row `i` goes to `out[i * stride ..]`, over what is there or, with `add`, added to it.
+/// Row `i` goes to `out[i * stride ..]`, over what is there or, with `add`, added to it. The first
+/// [`fetched`] elements of `next` are asked for into the second cache meanwhile: what a later tile reads.
 #[allow(clippy::too_many_arguments)]
-pub fn tile(isa: Isa, rows: usize, k: usize, a: Left, b: &[f32], out: &mut [f32], stride: usize, add: bool) {
+pub fn tile(
+    isa: Isa,
+    rows: usize,
+    k: usize,
+    a: Left,
+    b: &[f32],
+    next: &[f32],
+    out: &mut [f32],
+    stride: usize,
+    add: bool,
+) {
     let columns = columns(isa);
     assert!(rows >= 1 && rows <= self::rows(isa));
     assert!(b.len() >= k * columns && out.len() >= (rows - 1) * stride + columns);
@@ -71,13 +96,14 @@ pub fn tile(isa: Isa, rows: usize, k: usize, a: Left, b: &[f32], out: &mut [f32]
         Left::Strided(a) => assert!(k <= STRIDE && a.len() >= (rows - 1) * STRIDE + k),
     }
     let result = Target { start: out.as_mut_ptr(), stride, add };
+    let next = if next.is_empty() { b.as_ptr() } else { next.as_ptr() };
     macro_rules! dispatch {
         ($function:ident: $($n:literal)*) => {
             match (rows, a) {
                 // SAFETY: the variant of `isa` proves the features; the lengths were checked above.
-                $(($n, Left::Packed(a)) => unsafe { $function::<$n>(k, a.as_ptr(), 1, $n, b.as_ptr(), result) },)*
+                $(($n, Left::Packed(a)) => unsafe { $function::<$n, 1, $n>(k, a.as_ptr(), b.as_ptr(), next, result) },)*
                 // SAFETY: as above.
-                $(($n, Left::Strided(a)) => unsafe { $function::<$n>(k, a.as_ptr(), STRIDE, 1, b.as_ptr(), result) },)*
+                $(($n, Left::Strided(a)) => unsafe { $function::<$n, STRIDE, 1>(k, a.as_ptr(), b.as_ptr(), next, result) },)*
                 _ => unreachable!("rows were checked above"),
             }
         };
@@ -99,57 +125,74 @@ pub(super) struct Target {
     pub add: bool,
 }
 
+/// Steps of `a` are constants, so that its elements are addressed without any arithmetic: a core that starts four
+/// instructions a cycle has none to spare beside the multiply-adds.
+///
 /// # Safety
 /// AVX-512 F must be present; `a` must hold `k` columns of `ROWS` values at the given steps, `b` `[k, 32]`; `out` must have
 /// room for `ROWS` rows of 32.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 #[inline]
-unsafe fn avx512<const ROWS: usize>(
+unsafe fn avx512<const ROWS: usize, const ROW_STEP: usize, const K_STEP: usize>(
     k: usize,
     a: *const f32,
-    row_step: usize,
-    k_step: usize,
     b: *const f32,
+    next: *const f32,
     out: Target,
 ) {
     use std::arch::x86_64::*;
     let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
-    let (mut a, mut b) = (a, b);
-    for _ in 0..k {
-        // SAFETY: the caller vouches for both operands; pointers advance inside them (or one past their end).
-        unsafe {
+    let (mut a, mut b, mut next) = (a, b, next);
+    macro_rules! step {
+        () => {
             let (b0, b1) = (_mm512_loadu_ps(b), _mm512_loadu_ps(b.add(16)));
             _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(AHEAD * 32).cast());
             _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(AHEAD * 32 + 16).cast());
+            if ROW_STEP == 1 {
+                _mm_prefetch::<_MM_HINT_T0>(a.wrapping_add(AHEAD_OF_A * K_STEP).cast());
+            }
             for (i, sum) in sums.iter_mut().enumerate() {
-                let value = _mm512_set1_ps(*a.add(i * row_step));
+                let value = _mm512_set1_ps(*a.add(i * ROW_STEP));
                 sum[0] = _mm512_fmadd_ps(value, b0, sum[0]);
                 sum[1] = _mm512_fmadd_ps(value, b1, sum[1]);
             }
-            a = a.wrapping_add(k_step);
+            a = a.wrapping_add(K_STEP);
             b = b.wrapping_add(32);
+        };
+    }
+    for _ in 0..k / STEPS_A_LINE {
+        // SAFETY: the caller vouches for both operands; pointers advance inside them (or one past their end). A prefetch
+        // reads nothing that the program sees, whatever the address.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T1>(next.cast());
+            step!();
+            step!();
+            step!();
+            step!();
+        }
+        next = next.wrapping_add(LINE);
+    }
+    for _ in 0..k % STEPS_A_LINE {
+        // SAFETY: as above.
+        unsafe {
+            step!();
         }
     }
     // SAFETY: the caller vouches for room for ROWS rows.
-    unsafe { store_avx512(&sums, out) };
+    unsafe {
+        store_avx512!(sums, out);
+    }
 }
 
-/// # Safety
-/// AVX-512 F must be present; `out` must have room for `ROWS` rows of 32.
+/// Stores the sums of a tile, `[[__m512; 2]; ROWS]`, to rows of 32. A macro and no function, so that the sums never leave
+/// their registers for the stack. To be used where AVX-512 F is enabled, and where the target has room for the rows.
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-#[inline]
-pub(super) unsafe fn store_avx512<const ROWS: usize>(
-    sums: &[[std::arch::x86_64::__m512; 2]; ROWS],
-    out: Target,
-) {
-    use std::arch::x86_64::*;
-    for (i, sum) in sums.iter().enumerate() {
-        // SAFETY: the caller vouches for the room.
-        unsafe {
-            let row = out.start.add(i * out.stride);
-            if out.add {
+macro_rules! store_avx512 {
+    ($sums:ident, $out:ident) => {
+        for (i, sum) in $sums.iter().enumerate() {
+            let row = $out.start.add(i * $out.stride);
+            if $out.add {
                 _mm512_storeu_ps(row, _mm512_add_ps(_mm512_loadu_ps(row), sum[0]));
                 _mm512_storeu_ps(row.add(16), _mm512_add_ps(_mm512_loadu_ps(row.add(16)), sum[1]));
             } else {
@@ -157,8 +200,10 @@ pub(super) unsafe fn store_avx512<const ROWS: usize>(
                 _mm512_storeu_ps(row.add(16), sum[1]);
             }
         }
-    }
+    };
 }
+#[cfg(target_arch = "x86_64")]
+pub(super) use store_avx512;
 
 /// # Safety
 /// AVX2 and FMA must be present; `a` must hold `k` columns of `ROWS` values at the given steps, `b` `[k, 16]`; `out` must
@@ -166,29 +211,45 @@ pub(super) unsafe fn store_avx512<const ROWS: usize>(
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 #[inline]
-unsafe fn avx2<const ROWS: usize>(
+unsafe fn avx2<const ROWS: usize, const ROW_STEP: usize, const K_STEP: usize>(
     k: usize,
     a: *const f32,
-    row_step: usize,
-    k_step: usize,
     b: *const f32,
+    next: *const f32,
     out: Target,
 ) {
     use std::arch::x86_64::*;
     let mut sums = [[_mm256_setzero_ps(); 2]; ROWS];
-    let (mut a, mut b) = (a, b);
-    for _ in 0..k {
-        // SAFETY: the caller vouches for both operands; pointers advance inside them (or one past their end).
-        unsafe {
+    let (mut a, mut b, mut next) = (a, b, next);
+    macro_rules! step {
+        () => {
             let (b0, b1) = (_mm256_loadu_ps(b), _mm256_loadu_ps(b.add(8)));
             _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(AHEAD * 16).cast());
             for (i, sum) in sums.iter_mut().enumerate() {
-                let value = _mm256_broadcast_ss(&*a.add(i * row_step));
+                let value = _mm256_broadcast_ss(&*a.add(i * ROW_STEP));
                 sum[0] = _mm256_fmadd_ps(value, b0, sum[0]);
                 sum[1] = _mm256_fmadd_ps(value, b1, sum[1]);
             }
-            a = a.wrapping_add(k_step);
+            a = a.wrapping_add(K_STEP);
             b = b.wrapping_add(16);
+        };
+    }
+    for _ in 0..k / STEPS_A_LINE {
+        // SAFETY: the caller vouches for both operands; pointers advance inside them (or one past their end). A prefetch
+        // reads nothing that the program sees, whatever the address.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T1>(next.cast());
+            step!();
+            step!();
+            step!();
+            step!();
+        }
+        next = next.wrapping_add(LINE);
+    }
+    for _ in 0..k % STEPS_A_LINE {
+        // SAFETY: as above.
+        unsafe {
+            step!();
         }
     }
     for (i, sum) in sums.iter().enumerate() {
@@ -209,12 +270,11 @@ unsafe fn avx2<const ROWS: usize>(
 /// # Safety
 /// `a` must hold `k` columns of `ROWS` values at the given steps, `b` `[k, 8]`; `out` must have room for `ROWS` rows of 8.
 #[inline]
-unsafe fn portable<const ROWS: usize>(
+unsafe fn portable<const ROWS: usize, const ROW_STEP: usize, const K_STEP: usize>(
     k: usize,
     a: *const f32,
-    row_step: usize,
-    k_step: usize,
     b: *const f32,
+    _next: *const f32,
     out: Target,
 ) {
     let mut sums = [[0f32; 8]; ROWS];
@@ -223,7 +283,7 @@ unsafe fn portable<const ROWS: usize>(
         let b: [f32; 8] = unsafe { b.add(p * 8).cast::<[f32; 8]>().read_unaligned() };
         for (i, sum) in sums.iter_mut().enumerate() {
             // SAFETY: as above.
-            let value = unsafe { *a.add(i * row_step + p * k_step) };
+            let value = unsafe { *a.add(i * ROW_STEP + p * K_STEP) };
             for (s, b) in sum.iter_mut().zip(b) {
                 *s = Plain::multiply_add(value, b, *s);
             }
@@ -253,8 +313,8 @@ mod tests {
                 let b: Vec<f32> = (0..k * columns(isa)).map(|x| (x % 7) as f32).collect();
                 let (mut x, mut y) = (Tile::default(), Tile([1.0; LARGEST]));
                 let n = columns(isa);
-                tile(isa, rows, k, Left::Packed(&packed), &b, &mut x.0, n, false);
-                tile(isa, rows, k, Left::Strided(&strided), &b, &mut y.0, n, true);
+                tile(isa, rows, k, Left::Packed(&packed), &b, &b, &mut x.0, n, false);
+                tile(isa, rows, k, Left::Strided(&strided), &b, &[], &mut y.0, n, true);
                 y.0.iter_mut().for_each(|y| *y -= 1.0);
                 assert_eq!(x.0[..rows * n], y.0[..rows * n], "{isa}");
                 let exact: f32 = (0..k).map(|p| value(rows - 1, p) * b[p * n + n - 1]).sum();
