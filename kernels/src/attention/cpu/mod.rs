@@ -105,6 +105,33 @@ impl State {
     }
 }
 
+/// The block of keys that follows this one: the same sizes, from `first_key` of `head` on. Its panels are asked for while
+/// this one is computed, in as many parts as there are tiles of queries; this is part `asked`.
+#[derive(Clone, Copy)]
+struct Next<'a> {
+    head: &'a Head<'a>,
+    first_key: usize,
+    asked: usize,
+}
+
+impl<'a> Next<'a> {
+    /// Of the panel of keys that begins `first` keys into the block.
+    fn keys(self, first: usize, dim: usize, columns: usize) -> &'a [f32] {
+        let Head::F32 { keys, .. } = self.head else { return &[] };
+        self.part(keys.get((self.first_key + first) * dim..), dim, columns)
+    }
+
+    /// Of the `count` rows of the panel of values that begins at row `start`.
+    fn values(self, start: usize, count: usize, columns: usize) -> &'a [f32] {
+        let Head::F32 { values, .. } = self.head else { return &[] };
+        self.part(values.get((start + self.first_key) * columns..), count, columns)
+    }
+
+    fn part(self, panel: Option<&'a [f32]>, k: usize, columns: usize) -> &'a [f32] {
+        panel.and_then(|panel| panel.get(micro::fetched(k) * self.asked..k * columns)).unwrap_or_default()
+    }
+}
+
 struct Task<'a> {
     call: Call<'a>,
     panels: &'a Panels<'a>,
@@ -125,10 +152,18 @@ impl Task<'_> {
         let blocks = shape.keys.div_ceil(KEY_BLOCK).max(1);
         let block = shape.keys.div_ceil(blocks).next_multiple_of(columns);
         let keys = self.panels.head(self.batch, h);
-        for first_key in (0..shape.keys.min(most)).step_by(block.max(1)) {
+        let following = (h + 1 < shape.heads).then(|| self.panels.head(self.batch, h + 1));
+        let seen = shape.keys.min(most);
+        for first_key in (0..seen).step_by(block.max(1)) {
             let range = first_key..(first_key + block).min(shape.keys);
-            for tile in tiles(0..queries, micro::rows(self.call.isa)) {
-                self.block(h, &keys, tile.start, tile.len(), range.clone(), padded);
+            let next = if range.end < seen {
+                Some((&keys, range.end))
+            } else {
+                following.as_ref().map(|head| (head, 0))
+            };
+            for (asked, tile) in tiles(0..queries, micro::rows(self.call.isa)).enumerate() {
+                let next = next.map(|(head, first_key)| Next { head, first_key, asked });
+                self.block(h, &keys, tile.start, tile.len(), range.clone(), padded, next);
             }
         }
         for (i, row) in out.chunks_exact_mut(width).enumerate() {
@@ -160,8 +195,18 @@ impl Task<'_> {
     }
 
     /// A tile of queries against a block of keys.
-    fn block(&mut self, h: usize, head: &Head, row: usize, rows: usize, keys: Range<usize>, padded: usize) {
-        self.scores(head, row, rows, &keys);
+    #[allow(clippy::too_many_arguments)]
+    fn block(
+        &mut self,
+        h: usize,
+        head: &Head,
+        row: usize,
+        rows: usize,
+        keys: Range<usize>,
+        padded: usize,
+        next: Option<Next>,
+    ) {
+        self.scores(head, row, rows, &keys, next);
         let Call { isa, shape, options, .. } = self.call;
         let State { out, max, sum, scores, pairs, .. } = &mut self.state;
         if !options.is_plain() {
@@ -183,11 +228,11 @@ impl Task<'_> {
             Head::Bf16 { proof, .. } => Some((*proof, &mut pairs[..])),
         };
         online_softmax(isa, scores, keys.len(), running, pairs);
-        self.add_values(head, row, rows, &keys, padded);
+        self.add_values(head, row, rows, &keys, padded, next);
     }
 
     /// The products of a tile of queries with a block of keys.
-    fn scores(&mut self, head: &Head, row: usize, rows: usize, keys: &Range<usize>) {
+    fn scores(&mut self, head: &Head, row: usize, rows: usize, keys: &Range<usize>, next: Option<Next>) {
         let (isa, dim) = (self.call.isa, self.call.shape.head_dim);
         let State { q, q_pairs, scores, .. } = &mut self.state;
         let columns = micro::columns(isa);
@@ -197,7 +242,8 @@ impl Task<'_> {
                 Head::F32 { keys: panels, .. } => {
                     let panel = &panels[(keys.start + first) * dim..][..columns * dim];
                     let q = Left::Packed(&q[row * dim..][..rows * dim]);
-                    micro::tile(isa, rows, dim, q, panel, &[], scores, STRIDE, false);
+                    let next = next.map_or(&[][..], |next| next.keys(first, dim, columns));
+                    micro::tile(isa, rows, dim, q, panel, next, scores, STRIDE, false);
                 }
                 Head::Bf16 { proof, keys: panels, .. } => {
                     let pairs = dim.div_ceil(2);
@@ -210,7 +256,15 @@ impl Task<'_> {
     }
 
     /// Adds the block's values, weighted, to the running results.
-    fn add_values(&mut self, head: &Head, row: usize, rows: usize, keys: &Range<usize>, padded: usize) {
+    fn add_values(
+        &mut self,
+        head: &Head,
+        row: usize,
+        rows: usize,
+        keys: &Range<usize>,
+        padded: usize,
+        next: Option<Next>,
+    ) {
         let (isa, shape) = (self.call.isa, self.call.shape);
         let State { out, scores, pairs, .. } = &mut self.state;
         let (columns, count) = (micro::columns(isa), keys.len());
@@ -220,7 +274,18 @@ impl Task<'_> {
                 for (c, panel) in values.chunks_exact(shape.keys * columns).enumerate() {
                     let panel = &panel[keys.start * columns..][..count * columns];
                     let weights = Left::Strided(scores);
-                    micro::tile(isa, rows, count, weights, panel, &[], &mut out[c * columns..], padded, true);
+                    let next = next.map_or(&[][..], |next| next.values(c * shape.keys, count, columns));
+                    micro::tile(
+                        isa,
+                        rows,
+                        count,
+                        weights,
+                        panel,
+                        next,
+                        &mut out[c * columns..],
+                        padded,
+                        true,
+                    );
                 }
             }
             Head::Bf16 { proof, values, .. } => {
