@@ -7,6 +7,7 @@ use crate::isa::{Avx512, Avx512Bf16, Fused};
 use crate::math::{EXP2, EXP2_ROUGH, exp2_with};
 use crate::matmul::cpu::bf16::PAIR_STRIDE;
 use crate::matmul::cpu::micro::STRIDE;
+use crate::matmul::cpu::pack::MOST_ROWS;
 use std::arch::x86_64::*;
 
 /// Scores taken at a time.
@@ -25,7 +26,7 @@ pub(super) fn online_softmax(
     pairs: Option<(Avx512Bf16, &mut [u32])>,
 ) {
     let rows = max.len();
-    assert!(keys <= STRIDE && sum.len() == rows && out.len() == rows * width);
+    assert!(rows <= MOST_ROWS && keys <= STRIDE && sum.len() == rows && out.len() == rows * width);
     assert!(rows == 0 || scores.len() >= rows * STRIDE);
     match pairs {
         // SAFETY: the token proves AVX-512; rows of scores are STRIDE long, a multiple of STEP.
@@ -55,12 +56,21 @@ macro_rules! online {
             scale: f32,
             $($pairs: &mut [u32],)?
         ) {
-            for $i in 0..max.len() {
-                let $row = scores[$i * STRIDE..][..STRIDE].as_mut_ptr();
+            // All maxima first: the rows then wait for none of them.
+            let mut maxima = [0f32; MOST_ROWS];
+            for (i, new) in maxima[..max.len()].iter_mut().enumerate() {
+                let row = scores[i * STRIDE..][..STRIDE].as_mut_ptr();
                 // SAFETY: the caller vouches for rows of STRIDE, and steps end at the next multiple of STEP.
                 unsafe {
-                    hide_tail($row, keys);
-                    let new = largest($row, keys, max[$i]);
+                    hide_tail(row, keys);
+                    *new = largest(row, keys, max[i]);
+                }
+            }
+            for $i in 0..max.len() {
+                let $row = scores[$i * STRIDE..][..STRIDE].as_mut_ptr();
+                // SAFETY: as above.
+                unsafe {
+                    let new = maxima[$i];
                     let base = base(new, scale);
                     let mut sums = [_mm512_setzero_ps(); 2];
                     for $j in (0..keys).step_by(STEP) {
