@@ -13,6 +13,18 @@ use super::rows::Row;
 use super::{COLUMNS, ROWS};
 use crate::isa::{Avx512Vnni, Isa};
 
+/// Steps of quads that both operands are asked for ahead of their use: they come from the second cache.
+const AHEAD: usize = 8;
+/// Steps between two lines of what is to be read after this tile.
+const STEPS_A_LINE: usize = 4;
+/// Quads of such a line.
+const LINE: usize = 16;
+
+/// Quads that a tile over `count` quads a row asks for beside its own.
+pub(super) fn fetched(count: usize) -> usize {
+    count / STEPS_A_LINE * LINE
+}
+
 /// A tile's left operand: `[k / 4, rows]` quads, and how each row was rounded.
 #[derive(Clone, Copy)]
 pub(super) struct LeftTile<'a> {
@@ -21,14 +33,15 @@ pub(super) struct LeftTile<'a> {
 }
 
 /// `out[i, j] = f32(sum_p (a[i, p] - zero[i]) b[p, j]) * scale_a[i] * scale_b[j]` for the rows of `a`; `out` is `[rows, 32]`.
-pub(super) fn tile(isa: Isa, vnni: Option<Avx512Vnni>, a: LeftTile, b: Panel, out: &mut [f32]) {
+/// The first [`fetched`] quads of `next` are asked for into the second cache meanwhile.
+pub(super) fn tile(isa: Isa, vnni: Option<Avx512Vnni>, a: LeftTile, b: Panel, next: &[u32], out: &mut [f32]) {
     let (rows, count) = (a.rows.len(), b.quads.len() / COLUMNS);
     assert!((1..=ROWS).contains(&rows) && a.quads.len() >= count * rows && out.len() >= rows * COLUMNS);
     #[cfg(target_arch = "x86_64")]
     if let Some(proof) = vnni {
-        return vnni_tile(proof, a, b, out);
+        return vnni_tile(proof, a, b, next, out);
     }
-    let _ = vnni;
+    let _ = (vnni, next);
     let mut sums = [[0i32; COLUMNS]; ROWS];
     match isa {
         #[cfg(target_arch = "x86_64")]
@@ -123,14 +136,15 @@ unsafe fn avx2_block<const N: usize>(
 }
 
 #[cfg(target_arch = "x86_64")]
-fn vnni_tile(proof: Avx512Vnni, a: LeftTile, b: Panel, out: &mut [f32]) {
+fn vnni_tile(proof: Avx512Vnni, a: LeftTile, b: Panel, next: &[u32], out: &mut [f32]) {
     let _ = proof;
+    let next = if next.is_empty() { b.quads.as_ptr() } else { next.as_ptr() };
     let count = b.quads.len() / COLUMNS;
     macro_rules! dispatch {
         ($($n:literal)*) => {
             match a.rows.len() {
                 // SAFETY: `proof` proves the features; `tile` checked the lengths.
-                $($n => unsafe { vnni_rows::<$n>(count, a, b, out.as_mut_ptr()) },)*
+                $($n => unsafe { vnni_rows::<$n>(count, a, b, next, out.as_mut_ptr()) },)*
                 _ => unreachable!("rows were checked"),
             }
         };
@@ -144,15 +158,17 @@ fn vnni_tile(proof: Avx512Vnni, a: LeftTile, b: Panel, out: &mut [f32]) {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512vnni")]
 #[inline]
-unsafe fn vnni_rows<const N: usize>(count: usize, a: LeftTile, b: Panel, out: *mut f32) {
+unsafe fn vnni_rows<const N: usize>(count: usize, a: LeftTile, b: Panel, next: *const u32, out: *mut f32) {
     use std::arch::x86_64::*;
     let mut sums = [[_mm512_setzero_si512(); 2]; N];
-    let (mut left, mut right) = (a.quads.as_ptr(), b.quads.as_ptr());
-    for _ in 0..count {
-        // SAFETY: the caller vouches for both operands; pointers advance inside them (or one past their end).
-        unsafe {
+    let (mut left, mut right, mut next) = (a.quads.as_ptr(), b.quads.as_ptr(), next);
+    macro_rules! step {
+        () => {
             let b0 = _mm512_loadu_si512(right.cast());
             let b1 = _mm512_loadu_si512(right.add(16).cast());
+            _mm_prefetch::<_MM_HINT_T0>(right.wrapping_add(AHEAD * COLUMNS).cast());
+            _mm_prefetch::<_MM_HINT_T0>(right.wrapping_add(AHEAD * COLUMNS + 16).cast());
+            _mm_prefetch::<_MM_HINT_T0>(left.wrapping_add(AHEAD * N).cast());
             for (i, sum) in sums.iter_mut().enumerate() {
                 let value = _mm512_set1_epi32(*left.add(i) as i32);
                 sum[0] = _mm512_dpbusd_epi32(sum[0], value, b0);
@@ -160,6 +176,32 @@ unsafe fn vnni_rows<const N: usize>(count: usize, a: LeftTile, b: Panel, out: *m
             }
             left = left.wrapping_add(N);
             right = right.wrapping_add(COLUMNS);
+        };
+    }
+    for _ in 0..count / STEPS_A_LINE {
+        // SAFETY: the caller vouches for both operands; pointers advance inside them (or one past their end). A prefetch
+        // reads nothing that the program sees, whatever the address.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T1>(next.cast());
+            step!();
+            step!();
+            step!();
+            step!();
+        }
+        next = next.wrapping_add(LINE);
+    }
+    for _ in 0..count % STEPS_A_LINE {
+        // SAFETY: as above.
+        unsafe {
+            step!();
+        }
+    }
+    // The sums go to memory first, by a loop so small that it is unrolled: else they would live there all along.
+    for (i, sum) in sums.iter().enumerate() {
+        // SAFETY: the caller vouches for room for N rows of 32 values of four bytes.
+        unsafe {
+            _mm512_storeu_si512(out.add(i * COLUMNS).cast(), sum[0]);
+            _mm512_storeu_si512(out.add(i * COLUMNS + 16).cast(), sum[1]);
         }
     }
     // SAFETY: both arrays have 32 values.
@@ -168,17 +210,17 @@ unsafe fn vnni_rows<const N: usize>(count: usize, a: LeftTile, b: Panel, out: *m
         let columns = [_mm512_loadu_si512(sums.cast()), _mm512_loadu_si512(sums.add(16).cast())];
         (columns, [_mm512_loadu_ps(scales), _mm512_loadu_ps(scales.add(16))])
     };
-    for (i, (sum, row)) in sums.iter().zip(a.rows).enumerate() {
+    for (i, row) in a.rows.iter().take(N).enumerate() {
         let (zero, scale) = (_mm512_set1_epi32(row.zero), _mm512_set1_ps(row.scale));
-        let finished = |sum, columns, scales| {
-            let value = _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, _mm512_mullo_epi32(zero, columns)));
-            _mm512_mul_ps(_mm512_mul_ps(value, scale), scales)
-        };
-        // SAFETY: the caller vouches for room for N rows.
-        unsafe {
-            let out = out.add(i * COLUMNS);
-            _mm512_storeu_ps(out, finished(sum[0], columns[0], scales[0]));
-            _mm512_storeu_ps(out.add(16), finished(sum[1], columns[1], scales[1]));
+        for half in 0..2 {
+            // SAFETY: as above; the sums were just stored there.
+            unsafe {
+                let out = out.add(i * COLUMNS + 16 * half);
+                let sum = _mm512_loadu_si512(out.cast());
+                let value =
+                    _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, _mm512_mullo_epi32(zero, columns[half])));
+                _mm512_storeu_ps(out, _mm512_mul_ps(_mm512_mul_ps(value, scale), scales[half]));
+            }
         }
     }
 }
