@@ -36,4 +36,5 @@ pub mod roi_align;
 pub mod rope;
 pub mod sine;
 pub mod softmax;
+mod wide_math;
 pub mod window;

@@ -8,6 +8,7 @@ use crate::math::{EXP2, EXP2_ROUGH, exp2_with};
 use crate::matmul::cpu::bf16::PAIR_STRIDE;
 use crate::matmul::cpu::micro::STRIDE;
 use crate::matmul::cpu::pack::MOST_ROWS;
+use crate::wide_math::exp2;
 use std::arch::x86_64::*;
 
 /// Scores taken at a time.
@@ -143,11 +144,5 @@ unsafe fn weight(scores: *const f32, scale: f32, base: f32, polynomial: &[f32]) 
     let scores = unsafe { _mm512_loadu_ps(scores) };
     let x = _mm512_fmsub_ps(scores, _mm512_set1_ps(scale), _mm512_set1_ps(base));
     let x = _mm512_max_ps(_mm512_set1_ps(ZERO), x); // the second operand again: NaN stays
-    let n = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x);
-    let r = _mm512_sub_ps(x, n);
-    let mut sum = _mm512_set1_ps(polynomial[polynomial.len() - 1]);
-    for &c in polynomial[..polynomial.len() - 1].iter().rev() {
-        sum = _mm512_fmadd_ps(sum, r, _mm512_set1_ps(c));
-    }
-    _mm512_scalef_ps(_mm512_fmadd_ps(sum, r, _mm512_set1_ps(1.0)), n)
+    exp2(x, polynomial)
 }

@@ -39,7 +39,7 @@ pub(crate) fn finish(
             rows.len() * columns <= sums.0.len() && (residual.is_empty() || residual.len() == rows.len())
         );
         // SAFETY: the token proves AVX-512; all lengths were just checked.
-        unsafe { wide::finish(isa, sums, rows, residual, how) };
+        unsafe { wide::finish(sums, rows, residual, how) };
         return;
     }
     finish_rows(isa, sums, columns, rows, residual, how);
@@ -90,17 +90,16 @@ fn finish_row<A: Arithmetic>(row: &mut [f32], how: &Finish<'_>, residual: Option
     }
 }
 
-multiversion!(fn gelu_all = gelu_body::<A>(values: &mut [f32]));
-
 #[inline(always)]
 fn gelu_body<A: Arithmetic>(values: &mut [f32]) {
     values.iter_mut().for_each(|v| *v = gelu_with::<A>(*v));
 }
 
-/// Full tiles with AVX-512: one pass, but for GELU, which takes the whole tile as one run between two passes.
+/// Full tiles with AVX-512, in one pass.
 #[cfg(target_arch = "x86_64")]
 mod wide {
-    use super::{Activation, Finish, Isa, Tile};
+    use super::{Activation, Finish, Tile};
+    use crate::wide_math::gelu;
     use std::arch::x86_64::*;
 
     pub(super) const COLUMNS: usize = 32;
@@ -109,32 +108,13 @@ mod wide {
     /// AVX-512 F must be present; rows, residual rows (as many, or none) and bias must be [`COLUMNS`] long, and `sums` hold
     /// as many rows.
     #[target_feature(enable = "avx512f")]
-    pub(super) unsafe fn finish(
-        isa: Isa,
-        sums: &mut Tile,
-        rows: &mut [&mut [f32]],
-        residual: &[&[f32]],
-        how: &Finish<'_>,
-    ) {
+    pub(super) unsafe fn finish(sums: &Tile, rows: &mut [&mut [f32]], residual: &[&[f32]], how: &Finish<'_>) {
         let zero = _mm512_setzero_ps();
         // SAFETY: the caller vouches for the lengths.
         unsafe {
             let bias = how.bias.filter(|_| how.last).map_or([zero; 2], |b| load(b.as_ptr()));
-            if how.last && how.activation == Activation::Gelu {
-                for (i, row) in rows.iter().enumerate() {
-                    let at = sums.0.as_mut_ptr().add(i * COLUMNS);
-                    let earlier = if how.add { load(row.as_ptr()) } else { [zero; 2] };
-                    store(at, add(add(load(at), earlier), bias));
-                }
-                super::gelu_all(isa, &mut sums.0[..rows.len() * COLUMNS]);
-                for (i, row) in rows.iter_mut().enumerate() {
-                    let residual = residual.get(i).map_or([zero; 2], |r| load(r.as_ptr()));
-                    store(row.as_mut_ptr(), add(load(sums.0.as_ptr().add(i * COLUMNS)), residual));
-                }
-                return;
-            }
-            let floor = how.last && how.activation == Activation::Relu;
-            let floor = _mm512_set1_ps(if floor { 0.0 } else { f32::NEG_INFINITY });
+            let activation = if how.last { how.activation } else { Activation::None };
+            let floor = _mm512_set1_ps(if activation == Activation::Relu { 0.0 } else { f32::NEG_INFINITY });
             let residual = if how.last { residual } else { &[] };
             for (i, row) in rows.iter_mut().enumerate() {
                 let mut values = load(sums.0.as_ptr().add(i * COLUMNS));
@@ -142,8 +122,11 @@ mod wide {
                     values = add(values, load(row.as_ptr()));
                 }
                 values = add(values, bias);
+                if activation == Activation::Gelu {
+                    values = [gelu(values[0]), gelu(values[1])];
+                }
                 // The second operand is what a comparison with NaN gives, so NaN stays.
-                values = values.map(|v| _mm512_max_ps(floor, v));
+                values = [_mm512_max_ps(floor, values[0]), _mm512_max_ps(floor, values[1])];
                 if let Some(residual) = residual.get(i) {
                     values = add(values, load(residual.as_ptr()));
                 }
