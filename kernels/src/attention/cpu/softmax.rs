@@ -5,6 +5,7 @@ use crate::isa::{Arithmetic, Avx512Bf16, Isa, multiversion};
 use crate::math::exp2_with;
 use crate::matmul::cpu::bf16::{self, PAIR_STRIDE};
 use crate::matmul::cpu::micro::STRIDE;
+use crate::matmul::cpu::pack::MOST_ROWS;
 use std::f32::consts::LOG2_E;
 
 /// The running results of some queries: a value each, and `out [queries, width]`.
@@ -69,10 +70,14 @@ fn rows_body<A: Arithmetic>(
     width: usize,
     scale: f32,
 ) {
-    let rows = scores.chunks_mut(STRIDE).zip(out.chunks_exact_mut(width));
-    for ((scores, out), (max, sum)) in rows.zip(max.iter_mut().zip(sum)) {
+    // All maxima first: the rows then wait for none of them.
+    let mut maxima = [0f32; MOST_ROWS];
+    for ((new, scores), max) in maxima.iter_mut().zip(scores.chunks(STRIDE)).zip(&*max) {
+        *new = largest(&scores[..keys], *max);
+    }
+    let rows = scores.chunks_mut(STRIDE).zip(out.chunks_exact_mut(width)).zip(maxima);
+    for (((scores, out), new), (max, sum)) in rows.zip(max.iter_mut().zip(sum)) {
         let scores = &mut scores[..keys];
-        let new = largest(scores, *max);
         let base = base(new, scale);
         let weights = weigh::<A>(scores, scale, base);
         if new != *max {

@@ -63,30 +63,29 @@ fn finish_rows_body<A: Arithmetic>(
     residual: &[&[f32]],
     how: &Finish<'_>,
 ) {
-    for (i, (row, sums)) in rows.iter_mut().zip(sums.0.chunks_exact_mut(columns)).enumerate() {
+    for (row, sums) in rows.iter().zip(sums.0.chunks_exact_mut(columns)) {
         let sums = &mut sums[..row.len()];
         if how.add {
             sums.iter_mut().zip(&**row).for_each(|(s, o)| *s += o);
         }
-        if how.last {
-            finish_row::<A>(sums, how, residual.get(i).copied());
+        if let Some(bias) = how.bias.filter(|_| how.last) {
+            sums.iter_mut().zip(bias).for_each(|(s, b)| *s += b);
         }
-        row.copy_from_slice(sums);
     }
-}
-
-#[inline(always)]
-fn finish_row<A: Arithmetic>(row: &mut [f32], how: &Finish<'_>, residual: Option<&[f32]>) {
-    if let Some(bias) = how.bias {
-        row.iter_mut().zip(bias).for_each(|(o, b)| *o += b);
-    }
+    // The whole tile as one run, which a loop over vectors fills better than its short rows.
+    let run = &mut sums.0[..rows.len() * columns];
     match how.activation {
-        Activation::None => {}
-        Activation::Relu => row.iter_mut().for_each(|o| *o = if *o < 0.0 { 0.0 } else { *o }),
-        Activation::Gelu => gelu_body::<A>(row),
+        Activation::Relu if how.last => run.iter_mut().for_each(|s| *s = if *s < 0.0 { 0.0 } else { *s }),
+        Activation::Gelu if how.last => gelu_body::<A>(run),
+        _ => {}
     }
-    if let Some(residual) = residual {
-        row.iter_mut().zip(residual).for_each(|(o, r)| *o += r);
+    for (i, (row, sums)) in rows.iter_mut().zip(sums.0.chunks_exact(columns)).enumerate() {
+        match residual.get(i).filter(|_| how.last) {
+            Some(residual) => {
+                row.iter_mut().zip(sums).zip(*residual).for_each(|((o, s), r)| *o = s + r);
+            }
+            None => row.copy_from_slice(&sums[..row.len()]),
+        }
     }
 }
 

@@ -261,6 +261,16 @@ pub(crate) fn transpose(isa: Isa, from: &[&[f32]], k: usize, out: &mut [f32], st
             done += 16;
         }
     }
+    #[cfg(target_arch = "x86_64")]
+    if let Isa::Avx2(_) = isa {
+        let width = if rows > 8 { 16 } else { 8 };
+        while done + 8 <= k && (done + 7) * stride + width <= out.len() {
+            // SAFETY: the token proves AVX2; every row has 8 values from `done` on, and the last of the 8 columns of
+            // stores ends at (done + 7) * stride + width <= out.len().
+            unsafe { transpose_8(from, done, out.as_mut_ptr().add(done * stride), stride) };
+            done += 8;
+        }
+    }
     let _ = isa;
     for p in done..k {
         for (i, row) in from.iter().enumerate() {
@@ -309,6 +319,49 @@ unsafe fn transpose_16(from: &[&[f32]], first: usize, out: *mut f32, stride: usi
     for (p, column) in y.iter().enumerate() {
         // SAFETY: the caller vouches for the room; stores are in rising order, so each row's excess is overwritten.
         unsafe { _mm512_storeu_ps(out.add(p * stride), *column) };
+    }
+}
+
+/// Transposes 8 columns of up to 16 rows; writes 8 values (16 of more than 8 rows) at each `p * stride`, zeros beyond the rows.
+///
+/// # Safety
+/// AVX2 must be present; each of the up to 16 rows must hold 8 values from `first` on, and `out` `7 * stride` values and those
+/// written behind.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+unsafe fn transpose_8(from: &[&[f32]], first: usize, out: *mut f32, stride: usize) {
+    use std::arch::x86_64::*;
+    let mut columns = [[_mm256_setzero_ps(); 8]; 2];
+    for (columns, from) in columns.iter_mut().zip(from.chunks(8)) {
+        let mut x = [_mm256_setzero_ps(); 8];
+        for (register, row) in x.iter_mut().zip(from) {
+            // SAFETY: the caller vouches for 8 values of each row.
+            *register = unsafe { _mm256_loadu_ps(row.as_ptr().add(first)) };
+        }
+        // Within 128-bit lanes: pairs, then quadruples; then whole lanes across registers.
+        for i in [0, 4] {
+            let (ab_low, ab_high) = (_mm256_unpacklo_ps(x[i], x[i + 1]), _mm256_unpackhi_ps(x[i], x[i + 1]));
+            let (cd_low, cd_high) =
+                (_mm256_unpacklo_ps(x[i + 2], x[i + 3]), _mm256_unpackhi_ps(x[i + 2], x[i + 3]));
+            x[i] = _mm256_shuffle_ps::<0x44>(ab_low, cd_low);
+            x[i + 1] = _mm256_shuffle_ps::<0xee>(ab_low, cd_low);
+            x[i + 2] = _mm256_shuffle_ps::<0x44>(ab_high, cd_high);
+            x[i + 3] = _mm256_shuffle_ps::<0xee>(ab_high, cd_high);
+        }
+        for i in 0..4 {
+            columns[i] = _mm256_permute2f128_ps::<0x20>(x[i], x[i + 4]);
+            columns[i + 4] = _mm256_permute2f128_ps::<0x31>(x[i], x[i + 4]);
+        }
+    }
+    let [first, second] = columns;
+    for (p, (first, second)) in first.into_iter().zip(second).enumerate() {
+        // SAFETY: the caller vouches for the room; stores are in rising order, so each row's excess is overwritten.
+        unsafe {
+            _mm256_storeu_ps(out.add(p * stride), first);
+            if from.len() > 8 {
+                _mm256_storeu_ps(out.add(p * stride + 8), second);
+            }
+        }
     }
 }
 
