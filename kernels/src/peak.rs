@@ -154,13 +154,13 @@ mod tests {
     fn every_set_counts_what_it_did() {
         let threads = rayon::current_num_threads() as u64;
         for (isa, lanes) in Isa::available().into_iter().zip([4, 8, 16]) {
-            assert_eq!(multiply_adds(isa, 10), threads * 10 * 8 * lanes * 2);
+            assert_eq!(multiply_adds(isa, 10), threads * 10 * CHAINS as u64 * lanes * 2);
         }
         if let Some(proof) = Avx512Bf16::detect() {
-            assert_eq!(bf16_products(proof, 10), threads * 10 * 8 * 16 * 4);
+            assert_eq!(bf16_products(proof, 10), threads * 10 * CHAINS as u64 * 16 * 4);
         }
         for proof in Isa::available().into_iter().filter_map(Avx512Vnni::beside) {
-            assert_eq!(int8_products(proof, 10), threads * 10 * 8 * 64 * 2);
+            assert_eq!(int8_products(proof, 10), threads * 10 * CHAINS as u64 * 64 * 2);
         }
         let (x, mut out) = (vec![1.5; 4096], vec![0.0; 4096]);
         assert_eq!(copy(&x, &mut out), 2 * 4 * 4096);
