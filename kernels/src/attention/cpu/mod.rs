@@ -13,7 +13,7 @@ use super::{Bias, Options, Shape, View};
 use crate::isa::{Isa, Precision};
 use crate::matmul::cpu::bf16::{self, LeftPairs, PAIR_STRIDE};
 use crate::matmul::cpu::driver::tiles;
-use crate::matmul::cpu::micro::{self, Left, STRIDE};
+use crate::matmul::cpu::micro::{self, Ahead, Left, STRIDE};
 use crate::matmul::cpu::pack::{MOST_ROWS, transpose, transpose_pairs};
 use crate::memory::prefetch;
 use panels::{Head, Panels, gather};
@@ -243,7 +243,8 @@ impl Task<'_> {
                     let panel = &panels[(keys.start + first) * dim..][..columns * dim];
                     let q = Left::Packed(&q[row * dim..][..rows * dim]);
                     let next = next.map_or(&[][..], |next| next.keys(first, dim, columns));
-                    micro::tile(isa, rows, dim, q, panel, next, scores, STRIDE, false);
+                    let ahead = Ahead { next, lines: &[] };
+                    micro::tile(isa, rows, dim, q, panel, ahead, scores, STRIDE, false);
                 }
                 Head::Bf16 { proof, keys: panels, .. } => {
                     let pairs = dim.div_ceil(2);
@@ -275,13 +276,14 @@ impl Task<'_> {
                     let panel = &panel[keys.start * columns..][..count * columns];
                     let weights = Left::Strided(scores);
                     let next = next.map_or(&[][..], |next| next.values(c * shape.keys, count, columns));
+                    let ahead = Ahead { next, lines: &[] };
                     micro::tile(
                         isa,
                         rows,
                         count,
                         weights,
                         panel,
-                        next,
+                        ahead,
                         &mut out[c * columns..],
                         padded,
                         true,

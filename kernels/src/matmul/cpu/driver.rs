@@ -2,7 +2,7 @@
 
 use super::bf16::{self, LeftPairs};
 use super::epilogue::{Finish, finish};
-use super::micro::{self, Left, Tile};
+use super::micro::{self, Ahead, Left, Tile};
 use super::pack::{LeftRows, MOST_ROWS, Packed, Panels};
 use crate::isa::{Avx512Bf16, Isa};
 use crate::matmul::Epilogue;
@@ -182,6 +182,7 @@ impl<'a> LeftBlock<'a> {
         w: &Packed,
         panel: usize,
         next: Option<(usize, usize, usize)>,
+        lines: &Lines,
         out: &mut Tile,
     ) {
         let columns = w.columns();
@@ -193,12 +194,14 @@ impl<'a> LeftBlock<'a> {
                     panels[place(panel, first_k)..].get(micro::fetched(k) * asked..k * columns)
                 });
                 let a = Left::Packed(&packed[at * k..][..rows * k]);
-                micro::tile(isa, rows, k, a, b, next.unwrap_or_default(), &mut out.0, columns, false);
+                let ahead = Ahead { next: next.unwrap_or_default(), lines: lines.as_slice() };
+                micro::tile(isa, rows, k, a, b, ahead, &mut out.0, columns, false);
             }
             (Self::Bf16(proof, packed, _), Panels::Bf16(_, panels)) => {
                 let pairs = k.div_ceil(2);
                 let b = &panels[(panel * w.k().div_ceil(2) + first_k / 2) * columns..][..pairs * columns];
                 let a = LeftPairs::Packed(&packed[at * pairs..][..rows * pairs]);
+                lines.prefetch();
                 bf16::tile(*proof, rows, pairs, a, b, &mut out.0, columns, false);
             }
             _ => unreachable!("a block is made for its weight"),
@@ -238,9 +241,10 @@ fn task(
             let next =
                 if panel + 1 < panels.end { (panel + 1, first_k) } else { (panels.start, first_k + k) };
             for (asked, tile) in tiles.clone().enumerate() {
-                prefetch_tile(tile.clone(), columns.clone(), epilogue, out);
+                let lines = Lines::of(tile.clone(), columns.clone(), epilogue, out);
                 let next = Some((next.0, next.1, asked)).filter(|next| next.1 < w.k());
-                block.tile(isa, tile.start - rows.start, tile.len(), first_k, k, w, panel, next, &mut sums);
+                let at = tile.start - rows.start;
+                block.tile(isa, at, tile.len(), first_k, k, w, panel, next, &lines, &mut sums);
                 store(isa, &mut sums, tile, columns.clone(), w, epilogue, &how, out);
             }
         }
@@ -248,26 +252,48 @@ fn task(
     ROOM.set(room);
 }
 
-/// Asks for the memory that [`store`] will touch, so that it is there when the sums are.
-pub(in crate::matmul) fn prefetch_tile(
-    tile: Range<usize>,
-    columns: Range<usize>,
-    epilogue: &Epilogue,
-    out: &Shared,
-) {
-    #[cfg(target_arch = "x86_64")]
-    for i in tile {
-        use std::arch::x86_64::*;
-        for column in columns.clone().step_by(16) {
-            let at = out.map.row(i) * out.n + column;
-            // SAFETY: a prefetch reads nothing that the program sees, whatever the address.
-            unsafe { _mm_prefetch::<_MM_HINT_ET0>(out.start.wrapping_add(at).cast()) };
-            if let Some(residual) = epilogue.residual {
-                // SAFETY: as above.
-                unsafe {
-                    _mm_prefetch::<_MM_HINT_T0>(residual.as_ptr().wrapping_add(i * out.n + column).cast())
-                };
+/// The cache lines of the output and the residual that [`store`] will touch, so that they can be there when the sums are.
+pub(in crate::matmul) struct Lines {
+    at: [*const f32; 4 * MOST_ROWS],
+    len: usize,
+}
+
+impl Lines {
+    /// Of a tile of at most [`MOST_ROWS`] rows and 32 columns.
+    pub(in crate::matmul) fn of(
+        tile: Range<usize>,
+        columns: Range<usize>,
+        epilogue: &Epilogue,
+        out: &Shared,
+    ) -> Self {
+        let mut lines = Self { at: [std::ptr::null(); 4 * MOST_ROWS], len: 0 };
+        for i in tile {
+            for column in columns.clone().step_by(16) {
+                lines.push(out.start.wrapping_add(out.map.row(i) * out.n + column));
+                if let Some(residual) = epilogue.residual {
+                    lines.push(residual.as_ptr().wrapping_add(i * out.n + column));
+                }
             }
+        }
+        lines
+    }
+
+    fn push(&mut self, line: *const f32) {
+        self.at[self.len] = line;
+        self.len += 1;
+    }
+
+    fn as_slice(&self) -> &[*const f32] {
+        &self.at[..self.len]
+    }
+
+    /// Asks for all of them.
+    pub(in crate::matmul) fn prefetch(&self) {
+        #[cfg(target_arch = "x86_64")]
+        for line in self.as_slice() {
+            use std::arch::x86_64::*;
+            // SAFETY: a prefetch reads nothing that the program sees, whatever the address.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
         }
     }
 }

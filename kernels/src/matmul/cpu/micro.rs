@@ -72,10 +72,18 @@ pub fn fetched(k: usize) -> usize {
     k / STEPS_A_LINE * LINE
 }
 
+/// What a tile asks for while it computes, so that it is there when it is needed.
+#[derive(Clone, Copy, Default)]
+pub struct Ahead<'a> {
+    /// What a later tile reads: the first [`fetched`] elements, into the second cache.
+    pub next: &'a [f32],
+    /// Cache lines that are read or written when the tile is done, anywhere in memory, into the first cache.
+    pub lines: &'a [*const f32],
+}
+
 /// Computes the first `rows` rows of a tile over `k` products. `b` is `[k, columns(isa)]`.
 ///
-/// Row `i` goes to `out[i * stride ..]`, over what is there or, with `add`, added to it. The first
-/// [`fetched`] elements of `next` are asked for into the second cache meanwhile: what a later tile reads.
+/// Row `i` goes to `out[i * stride ..]`, over what is there or, with `add`, added to it. What is `ahead` is asked for meanwhile.
 #[allow(clippy::too_many_arguments)]
 pub fn tile(
     isa: Isa,
@@ -83,7 +91,7 @@ pub fn tile(
     k: usize,
     a: Left,
     b: &[f32],
-    next: &[f32],
+    ahead: Ahead,
     out: &mut [f32],
     stride: usize,
     add: bool,
@@ -96,14 +104,14 @@ pub fn tile(
         Left::Strided(a) => assert!(k <= STRIDE && a.len() >= (rows - 1) * STRIDE + k),
     }
     let result = Target { start: out.as_mut_ptr(), stride, add };
-    let next = if next.is_empty() { b.as_ptr() } else { next.as_ptr() };
+    let ahead = if ahead.next.is_empty() { Ahead { next: b, ..ahead } } else { ahead };
     macro_rules! dispatch {
         ($function:ident: $($n:literal)*) => {
             match (rows, a) {
                 // SAFETY: the variant of `isa` proves the features; the lengths were checked above.
-                $(($n, Left::Packed(a)) => unsafe { $function::<$n, 1, $n>(k, a.as_ptr(), b.as_ptr(), next, result) },)*
+                $(($n, Left::Packed(a)) => unsafe { $function::<$n, 1, $n>(k, a.as_ptr(), b.as_ptr(), ahead, result) },)*
                 // SAFETY: as above.
-                $(($n, Left::Strided(a)) => unsafe { $function::<$n, STRIDE, 1>(k, a.as_ptr(), b.as_ptr(), next, result) },)*
+                $(($n, Left::Strided(a)) => unsafe { $function::<$n, STRIDE, 1>(k, a.as_ptr(), b.as_ptr(), ahead, result) },)*
                 _ => unreachable!("rows were checked above"),
             }
         };
@@ -138,12 +146,12 @@ unsafe fn avx512<const ROWS: usize, const ROW_STEP: usize, const K_STEP: usize>(
     k: usize,
     a: *const f32,
     b: *const f32,
-    next: *const f32,
+    ahead: Ahead,
     out: Target,
 ) {
     use std::arch::x86_64::*;
     let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
-    let (mut a, mut b, mut next) = (a, b, next);
+    let (mut a, mut b, mut next) = (a, b, ahead.next.as_ptr());
     macro_rules! step {
         () => {
             let (b0, b1) = (_mm512_loadu_ps(b), _mm512_loadu_ps(b.add(16)));
@@ -161,9 +169,26 @@ unsafe fn avx512<const ROWS: usize, const ROW_STEP: usize, const K_STEP: usize>(
             b = b.wrapping_add(32);
         };
     }
-    for _ in 0..k / STEPS_A_LINE {
-        // SAFETY: the caller vouches for both operands; pointers advance inside them (or one past their end). A prefetch
-        // reads nothing that the program sees, whatever the address.
+    // One by one: a core keeps track of a dozen lines on their way, and waits when there are more.
+    let (now, rest) = ahead.lines.split_at(ahead.lines.len().min(k / STEPS_A_LINE));
+    for line in rest {
+        // SAFETY: a prefetch reads nothing that the program sees, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
+    }
+    for line in now {
+        // SAFETY: as above; and the caller vouches for both operands, pointers advance inside them (or one past their end).
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(line.cast());
+            _mm_prefetch::<_MM_HINT_T1>(next.cast());
+            step!();
+            step!();
+            step!();
+            step!();
+        }
+        next = next.wrapping_add(LINE);
+    }
+    for _ in now.len()..k / STEPS_A_LINE {
+        // SAFETY: as above.
         unsafe {
             _mm_prefetch::<_MM_HINT_T1>(next.cast());
             step!();
@@ -215,12 +240,12 @@ unsafe fn avx2<const ROWS: usize, const ROW_STEP: usize, const K_STEP: usize>(
     k: usize,
     a: *const f32,
     b: *const f32,
-    next: *const f32,
+    ahead: Ahead,
     out: Target,
 ) {
     use std::arch::x86_64::*;
     let mut sums = [[_mm256_setzero_ps(); 2]; ROWS];
-    let (mut a, mut b, mut next) = (a, b, next);
+    let (mut a, mut b, mut next) = (a, b, ahead.next.as_ptr());
     macro_rules! step {
         () => {
             let (b0, b1) = (_mm256_loadu_ps(b), _mm256_loadu_ps(b.add(8)));
@@ -234,9 +259,26 @@ unsafe fn avx2<const ROWS: usize, const ROW_STEP: usize, const K_STEP: usize>(
             b = b.wrapping_add(16);
         };
     }
-    for _ in 0..k / STEPS_A_LINE {
-        // SAFETY: the caller vouches for both operands; pointers advance inside them (or one past their end). A prefetch
-        // reads nothing that the program sees, whatever the address.
+    // One by one: a core keeps track of a dozen lines on their way, and waits when there are more.
+    let (now, rest) = ahead.lines.split_at(ahead.lines.len().min(k / STEPS_A_LINE));
+    for line in rest {
+        // SAFETY: a prefetch reads nothing that the program sees, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
+    }
+    for line in now {
+        // SAFETY: as above; and the caller vouches for both operands, pointers advance inside them (or one past their end).
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(line.cast());
+            _mm_prefetch::<_MM_HINT_T1>(next.cast());
+            step!();
+            step!();
+            step!();
+            step!();
+        }
+        next = next.wrapping_add(LINE);
+    }
+    for _ in now.len()..k / STEPS_A_LINE {
+        // SAFETY: as above.
         unsafe {
             _mm_prefetch::<_MM_HINT_T1>(next.cast());
             step!();
@@ -274,7 +316,7 @@ unsafe fn portable<const ROWS: usize, const ROW_STEP: usize, const K_STEP: usize
     k: usize,
     a: *const f32,
     b: *const f32,
-    _next: *const f32,
+    _ahead: Ahead,
     out: Target,
 ) {
     let mut sums = [[0f32; 8]; ROWS];
@@ -312,9 +354,20 @@ mod tests {
                 let strided: Vec<f32> = (0..rows * STRIDE).map(|x| value(x / STRIDE, x % STRIDE)).collect();
                 let b: Vec<f32> = (0..k * columns(isa)).map(|x| (x % 7) as f32).collect();
                 let (mut x, mut y) = (Tile::default(), Tile([1.0; LARGEST]));
+                let lines = vec![b.as_ptr(); rows]; // fewer and more than there are fours of steps
                 let n = columns(isa);
-                tile(isa, rows, k, Left::Packed(&packed), &b, &b, &mut x.0, n, false);
-                tile(isa, rows, k, Left::Strided(&strided), &b, &[], &mut y.0, n, true);
+                tile(
+                    isa,
+                    rows,
+                    k,
+                    Left::Packed(&packed),
+                    &b,
+                    Ahead { next: &b, lines: &lines },
+                    &mut x.0,
+                    n,
+                    false,
+                );
+                tile(isa, rows, k, Left::Strided(&strided), &b, Ahead::default(), &mut y.0, n, true);
                 y.0.iter_mut().for_each(|y| *y -= 1.0);
                 assert_eq!(x.0[..rows * n], y.0[..rows * n], "{isa}");
                 let exact: f32 = (0..k).map(|p| value(rows - 1, p) * b[p * n + n - 1]).sum();

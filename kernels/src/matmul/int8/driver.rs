@@ -6,7 +6,7 @@ use super::tile::{LeftTile, fetched, tile};
 use super::{COLUMNS, ROWS};
 use crate::isa::Isa;
 use crate::matmul::Epilogue;
-use crate::matmul::cpu::driver::{Output, RowMap, Shared, prefetch_tile, tiles};
+use crate::matmul::cpu::driver::{Lines, Output, RowMap, Shared, tiles};
 use crate::matmul::cpu::epilogue::{Finish, finish};
 use crate::matmul::cpu::micro::Tile;
 use crate::matmul::cpu::pack::transpose;
@@ -82,7 +82,7 @@ impl Product<'_> {
             let next = if panel + 1 < panels.end { self.w.panel(panel + 1).quads } else { &[] };
             let columns = panel * COLUMNS..((panel + 1) * COLUMNS).min(self.w.n());
             for at in 0..block.tiles.len() {
-                prefetch_tile(block.tiles[at].rows.clone(), columns.clone(), self.epilogue, &self.out);
+                Lines::of(block.tiles[at].rows.clone(), columns.clone(), self.epilogue, &self.out).prefetch();
                 let next = next.get(fetched(self.w.k().div_ceil(4)) * at..).unwrap_or_default();
                 self.tile(&block, at, panel, next, &mut sums, &mut second);
                 self.store(&mut sums, block.tiles[at].rows.clone(), columns.clone());
