@@ -172,11 +172,11 @@ unsafe fn avx512<const ROWS: usize, const ROW_STEP: usize, const K_STEP: usize>(
     // One by one: a core keeps track of a dozen lines on their way, and waits when there are more.
     let (now, rest) = ahead.lines.split_at(ahead.lines.len().min(k / STEPS_A_LINE));
     for line in rest {
-        // SAFETY: a prefetch reads nothing that the program sees, whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
+        _mm_prefetch::<_MM_HINT_T0>(line.cast());
     }
     for line in now {
-        // SAFETY: as above; and the caller vouches for both operands, pointers advance inside them (or one past their end).
+        // SAFETY: the caller vouches for both operands; pointers advance inside them (or one past their end). A prefetch
+        // reads nothing that the program sees, whatever the address.
         unsafe {
             _mm_prefetch::<_MM_HINT_T0>(line.cast());
             _mm_prefetch::<_MM_HINT_T1>(next.cast());
@@ -262,11 +262,11 @@ unsafe fn avx2<const ROWS: usize, const ROW_STEP: usize, const K_STEP: usize>(
     // One by one: a core keeps track of a dozen lines on their way, and waits when there are more.
     let (now, rest) = ahead.lines.split_at(ahead.lines.len().min(k / STEPS_A_LINE));
     for line in rest {
-        // SAFETY: a prefetch reads nothing that the program sees, whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
+        _mm_prefetch::<_MM_HINT_T0>(line.cast());
     }
     for line in now {
-        // SAFETY: as above; and the caller vouches for both operands, pointers advance inside them (or one past their end).
+        // SAFETY: the caller vouches for both operands; pointers advance inside them (or one past their end). A prefetch
+        // reads nothing that the program sees, whatever the address.
         unsafe {
             _mm_prefetch::<_MM_HINT_T0>(line.cast());
             _mm_prefetch::<_MM_HINT_T1>(next.cast());
