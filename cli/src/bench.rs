@@ -12,6 +12,7 @@ use sam3i::checkpoint::FileDType;
 use sam3i::engine::trace;
 use sam3i::picture::DecodeOptions;
 use sam3i::{Checkpoint, Config, Level, Model, Picture, Prompt, ResizeMode, SegmentOptions};
+use sam3i_cases::peak::Peak;
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -82,6 +83,8 @@ struct StageLine {
     /// Processor time of its ops, all threads together; `None` where there are none.
     processor_ms: Option<f64>,
     gflops: Option<f64>,
+    /// The part of what this device's arithmetic reached just before and after; of the fastest type it computes in.
+    share_of_peak: Option<f64>,
 }
 
 /// Most memory in use at a time.
@@ -152,6 +155,8 @@ struct Sample {
     stage: String,
     time: Duration,
     flops: u64,
+    /// Operations a second that the device was able to do at that time, where it can be told.
+    peak: Option<f64>,
     /// Of the stage's ops, all threads together.
     processor_time: Duration,
 }
@@ -170,17 +175,20 @@ impl Bench<'_> {
             stage: "load".to_owned(),
             time: start.elapsed(),
             flops: 0,
+            peak: None,
             processor_time: Duration::ZERO,
         }];
-        let warm_up = self.round(&model, 0, &Arc::default())?;
+        let warm_up = self.round(&model, 0, &Arc::default(), &mut || Ok(None))?;
         samples.extend(first_sentences(&warm_up));
         if self.args.tune {
             self.tune(messages)?;
-            self.round(&model, 0, &Arc::default())?; // compiles what was chosen
+            self.round(&model, 0, &Arc::default(), &mut || Ok(None))?; // compiles what was chosen
         }
         let ops = Arc::new(Profile::of(&self.chosen.device));
+        let device = &self.chosen.device;
+        let mut peak = || Ok(Peak::measure(device)?.map(|peak| peak.flops));
         for run in 1..=self.args.runs {
-            samples.extend(self.round(&model, run, &ops)?);
+            samples.extend(self.round(&model, run, &ops, &mut peak)?);
         }
         Ok(Report {
             schema: 1,
@@ -214,7 +222,22 @@ impl Bench<'_> {
     }
 
     /// The picture once, then a sentence at each of the levels that no run asked before, so that no text features are kept.
-    fn round(&self, model: &Model, run: u32, ops: &Arc<Profile>) -> Result<Vec<Sample>> {
+    /// `peak` is asked before the picture, after it and after each sentence: on a shared machine it changes as the speed does.
+    fn round(
+        &self,
+        model: &Model,
+        run: u32,
+        ops: &Arc<Profile>,
+        peak: &mut dyn FnMut() -> Result<Option<f64>>,
+    ) -> Result<Vec<Sample>> {
+        let mut before = peak()?;
+        let mut between = |samples: &mut [Sample]| -> Result<()> {
+            let after = peak()?;
+            let mean = before.zip(after).map(|(before, after)| (before + after) / 2.0);
+            samples.iter_mut().for_each(|sample| sample.peak = mean);
+            before = after;
+            Ok(())
+        };
         let mut watch = Watch { ops: ops.clone(), before: [(0, Duration::ZERO); 4] };
         let embedding = watch.see(|| model.encode_image(&self.picture.view(), ResizeMode::Exact8))?;
         let mut samples = vec![
@@ -222,10 +245,12 @@ impl Bench<'_> {
                 stage: "preprocess".to_owned(),
                 time: embedding.preprocess_time(),
                 flops: 0,
+                peak: None,
                 processor_time: Duration::ZERO,
             },
             watch.sample("image".to_owned(), embedding.encode_time(), Stage::Image),
         ];
+        between(&mut samples)?;
         let options = SegmentOptions::default().threshold(0.0).top_k(MASKS);
         let levels = if self.args.level.is_empty() { &Level::ALL[..] } else { &self.args.level };
         for &level in levels {
@@ -239,6 +264,8 @@ impl Bench<'_> {
             samples.push(watch.sample(format!("text {level}"), timings.text, Stage::Text));
             samples.push(watch.sample(format!("grounding {level}"), timings.grounding, Stage::Grounding));
             samples.push(watch.sample(format!("masks {level}"), timings.masks, Stage::Masks));
+            let asked = samples.len() - 3;
+            between(&mut samples[asked..])?;
         }
         Ok(samples)
     }
@@ -259,7 +286,8 @@ impl Watch {
 
     fn sample(&self, stage: String, time: Duration, of: Stage) -> Sample {
         let ((flops, spent), (flops_before, spent_before)) = (self.ops.work(of), self.before[of as usize]);
-        Sample { stage, time, flops: flops - flops_before, processor_time: spent - spent_before }
+        let (flops, processor_time) = (flops - flops_before, spent - spent_before);
+        Sample { stage, time, flops, peak: None, processor_time }
     }
 }
 
@@ -270,6 +298,7 @@ fn first_sentences(warm_up: &[Sample]) -> Vec<Sample> {
         stage: format!("first {}", sample.stage),
         time: sample.time,
         flops: 0,
+        peak: None,
         processor_time: Duration::ZERO,
     })
     .collect()
@@ -290,9 +319,19 @@ fn medians(samples: &[Sample]) -> Vec<StageLine> {
             ms: milliseconds(median),
             processor_ms: median_of(samples, stage),
             gflops: rate(*flops, median),
+            share_of_peak: peak_share(samples, stage),
         });
     }
     lines
+}
+
+/// The median part of the peak that a stage reached; `None` if it does no arithmetic or no peak is known.
+fn peak_share(samples: &[Sample], stage: &str) -> Option<f64> {
+    let shares = samples.iter().filter(|s| s.stage == stage && s.flops > 0);
+    let mut shares: Vec<_> =
+        shares.filter_map(|s| Some(s.flops as f64 / s.time.as_secs_f64() / s.peak?)).collect();
+    shares.sort_by(f64::total_cmp);
+    shares.get(shares.len() / 2).copied()
 }
 
 /// The median processor time of a stage, in milliseconds; `None` if its ops took none.
@@ -320,15 +359,18 @@ impl Report {
             "picture {width} x {height}, {} masks a prompt, median of {} runs",
             self.masks_per_prompt, self.runs
         )?;
-        writeln!(text, "\n{:<20} {:>11} {:>11} {:>10}", "stage", "ms", "cpu ms", "GFLOP/s")?;
-        for StageLine { stage, ms, processor_ms, gflops } in &self.stages {
+        writeln!(text, "\n{:<20} {:>11} {:>11} {:>10} {:>8}", "stage", "ms", "cpu ms", "GFLOP/s", "of peak")?;
+        for StageLine { stage, ms, processor_ms, gflops, share_of_peak } in &self.stages {
             let processor_ms = processor_ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.3}"));
             let gflops = gflops.map_or_else(|| "-".to_owned(), |gflops| format!("{gflops:.1}"));
-            writeln!(text, "{stage:<20} {ms:>11.3} {processor_ms:>11} {gflops:>10}")?;
+            let share_of_peak =
+                share_of_peak.map_or_else(|| "-".to_owned(), |part| format!("{:.0} %", 100.0 * part));
+            writeln!(text, "{stage:<20} {ms:>11.3} {processor_ms:>11} {gflops:>10} {share_of_peak:>8}")?;
         }
         writeln!(
             text,
-            "(`first`: of a sentence that has to read the text encoder's or the level's weights)"
+            "(`first`: of a sentence that has to read the text encoder's or the level's weights; `of peak`: of \
+             multiply-adds of registers alone, measured before and after)"
         )?;
         let Memory { tensors_peak_bytes, process_peak_bytes, stages } = &self.memory;
         let mebibytes = |bytes: u64| grouped(bytes >> 20);
@@ -353,11 +395,17 @@ mod tests {
             stage: stage.to_owned(),
             time: Duration::from_millis(ms),
             flops: 0,
+            peak: None,
             processor_time: Duration::ZERO,
         };
         let lines = medians(&[sample("b", 9), sample("a", 1), sample("b", 2), sample("b", 3)]);
-        let line =
-            |stage: &str, ms| StageLine { stage: stage.to_owned(), ms, processor_ms: None, gflops: None };
+        let line = |stage: &str, ms| StageLine {
+            stage: stage.to_owned(),
+            ms,
+            processor_ms: None,
+            gflops: None,
+            share_of_peak: None,
+        };
         assert_eq!(lines, [line("b", 3.0), line("a", 1.0)]);
     }
 }
