@@ -242,18 +242,19 @@ impl Device {
         self.as_gpu().map(crate::gpu::Gpu::store_tuned).transpose()
     }
 
-    /// Whether products with f16 weights run on matrix units: a GPU that has them and passed a small product.
+    /// Whether products with f16 weights run on matrix units: a GPU that has them, and one of their forms passes its trial, now if it was
+    /// not tried before.
     #[cfg(feature = "gpu")]
     #[must_use]
     pub fn has_matrix_units(&self) -> bool {
         self.as_gpu().is_some_and(|gpu| gpu.matrix_units().is_some())
     }
 
-    /// Whether a form of `product`, `conv` or `attention` on matrix units is there and passed its trial.
+    /// Whether a form of `product`, `conv` or `attention` on matrix units is there and passes its trial, now if it was not tried before.
     #[cfg(feature = "gpu")]
     #[must_use]
     pub fn has_form_on_matrix_units(&self, op: &str, form: &str) -> bool {
-        self.as_gpu().and_then(crate::gpu::Gpu::matrix_units).is_some_and(|units| units.has(op, form))
+        self.as_gpu().is_some_and(|gpu| gpu.on_units(op, form).is_some())
     }
 
     /// Flops a second that the GPU's multiply-adds reach in registers, measured now: on matrix units if its weights are f16 and it

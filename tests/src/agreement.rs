@@ -4,9 +4,9 @@ use crate::goldens::TempFolder;
 use crate::parity::{self, Distance, Offered};
 use crate::recording::{Recorded, RecordedCase, Recording};
 use sam3i::picture::DecodeOptions;
-use sam3i::{Checkpoint, Device, ImageEmbedding, Model, Picture, ResizeMode, Segmentation};
+use sam3i::{Checkpoint, Config, Device, ImageEmbedding, Instance, Model, Picture, ResizeMode, Segmentation};
 use sam3i_engine::weights::FileDType;
-use sam3i_engine::{Tensor, ops};
+use sam3i_engine::{DType, Tensor, ops};
 use std::path::{Path, PathBuf};
 
 /// What an independent f32 implementation must keep.
@@ -49,6 +49,37 @@ pub const FULL: Bounds = Bounds {
     bits: 5e-4,
 };
 
+impl Bounds {
+    /// Of a device on which products, convolutions and attention round weights, and may round the other operand, to f16: the bounds in f32,
+    /// all as much wider as the one of intermediate tensors.
+    ///
+    /// f16 holds 11 bits, so a value is off by up to 2^-11 of its power of two: 2.1e-4 of itself, one standard deviation (2^-11 / sqrt(3),
+    /// times 0.74 for where values lie between two powers). A product of two is off by sqrt(2) times that, 2.9e-4, and so is a sum of such
+    /// products, over its own spread. `n` of them one after the other add up to sqrt(n) times that; six deviations. The residual stream
+    /// keeps it below, for what a layer adds is small next to it; what follows the mask head's product is f32.
+    ///
+    /// `n` counts the longest way: the patches, six in a block (q k v; scores; sums of values; projection; two of the MLP), four in the neck,
+    /// 14 in a fusion layer (four each in two attentions, two in the MLP, two in each of two adapters), and five in the mask head.
+    ///
+    /// A bit differs where a logit is nearer to zero than it is off. Logits are spread about like a normal distribution, whose density is
+    /// 0.4 over its spread at most: were each off by as much as is allowed, and to the worse side, 0.4 times that part of the bits would differ.
+    #[must_use]
+    pub fn in_f16(self, config: &Config) -> Self {
+        let n = 1 + 6 * config.vit.depth + 4 + 14 * config.enc_layers + 5;
+        let relative = 6.0 * 2.9e-4 * (n as f64).sqrt();
+        let wider = relative / self.relative;
+        Self {
+            relative,
+            masks: wider * self.masks,
+            logits: wider * self.logits,
+            scores: wider * self.scores,
+            probabilities: wider * self.probabilities,
+            pixels: wider * self.pixels,
+            bits: 0.4 * relative,
+        }
+    }
+}
+
 /// Names a folder in which `sam3i synth` has already written the weights of the full size (4.6 GB, minutes).
 pub const FULL_VARIABLE: &str = "SAM3I_FULL_MODEL";
 
@@ -73,7 +104,8 @@ impl Setup {
         Self::of(folder, recording, opened, checkpoint, device, bounds)
     }
 
-    /// A recording in a folder, and an opened checkpoint; `weights` has all tensors, dead ones too.
+    /// A recording in a folder, and an opened checkpoint; `weights` has all tensors, dead ones too. The bounds are those in f32; on a device
+    /// that rounds to f16 they are wider, see [`Bounds::in_f16`].
     ///
     /// # Panics
     /// If the model does not load.
@@ -86,6 +118,8 @@ impl Setup {
         bounds: Bounds,
     ) -> Self {
         let model = Model::from_checkpoint(checkpoint, device).expect("it loads");
+        let in_f16 = device.dtype() == DType::F16;
+        let bounds = if in_f16 { bounds.in_f16(&recording.config()) } else { bounds };
         Self { folder: folder.to_owned(), recording, model, weights: weights.to_owned(), bounds }
     }
 
@@ -190,7 +224,8 @@ impl Setup {
         assert!(largest <= bound, "{full} on {}: off by {largest:e}, spread {spread:e}", self.model.device());
     }
 
-    /// What a user gets: which queries, their boxes, their masks at the picture's size.
+    /// What a user gets: which queries, their boxes, their masks at the picture's size. Only queries whose recorded score is as near to the
+    /// threshold as scores may be off may be kept by one and not by the other; in f32 there are none.
     fn check_final(
         &self,
         case: &RecordedCase,
@@ -198,40 +233,43 @@ impl Setup {
         result: &Segmentation,
         image: &ImageEmbedding,
     ) {
-        let recorded = |name: &str| &self.recording.tensors[&format!("{}/final.{name}", case.key)];
-        let mut found: Vec<_> = result.instances.iter().collect();
-        found.sort_by_key(|i| i.query);
-        let queries: Vec<f64> = found.iter().map(|i| i.query as f64).collect();
-        assert_eq!(queries, recorded("keep_index").values, "{}: other queries are kept", case.key);
+        let recorded = |name: &str| &self.recording.tensors[&format!("{}/{name}", case.key)].values;
+        let kept: Vec<usize> = recorded("final.keep_index").iter().map(|&query| query as usize).collect();
+        for (query, score) in recorded("out.scores").iter().enumerate() {
+            let same = kept.contains(&query) == result.instances.iter().any(|i| i.query == query);
+            let near = (score - f64::from(case.threshold)).abs() <= self.bounds.scores;
+            assert!(same || near, "{}: query {query} (score {score}) is kept by one alone", case.key);
+        }
+        let both: Vec<Kept> = (0..kept.len())
+            .filter_map(|row| Some((row, result.instances.iter().find(|i| i.query == kept[row])?)))
+            .map(|(row, instance)| Kept { row, instance })
+            .collect();
 
-        for (i, instance) in found.iter().enumerate() {
-            let score = recorded("scores").values[i];
-            assert!(
-                (f64::from(instance.score) - score).abs() <= self.bounds.scores,
-                "{}: score {i}",
-                case.key
-            );
-            for (ours, theirs) in instance.box_xyxy.iter().zip(&recorded("boxes").values[4 * i..]) {
+        for Kept { row, instance } in &both {
+            let off = (f64::from(instance.score) - recorded("final.scores")[*row]).abs();
+            assert!(off <= self.bounds.scores, "{}: score {row} is off by {off}", case.key);
+            for (ours, theirs) in instance.box_xyxy.iter().zip(&recorded("final.boxes")[4 * row..]) {
                 let off = (f64::from(*ours) - theirs).abs();
-                assert!(off <= self.bounds.pixels, "{}: box {i} is off by {off} pixels", case.key);
+                assert!(off <= self.bounds.pixels, "{}: box {row} is off by {off} pixels", case.key);
             }
         }
-        self.check_masks(case, &found.iter().map(|i| i.mask().expect("a mask").bits).collect::<Vec<_>>());
-        self.check_probabilities(case, offered, &queries, image);
+        self.check_masks(case, kept.len(), &both);
+        self.check_probabilities(case, offered, &kept, image);
     }
 
     /// Of all masks together.
-    fn check_masks(&self, case: &RecordedCase, masks: &[Vec<u8>]) {
+    fn check_masks(&self, case: &RecordedCase, kept: usize, both: &[Kept]) {
         let packed = &self.recording.tensors[&format!("{}/final.masks_packed", case.key)];
         let rows = self.recording.tensors.get(&format!("{}/final.masks_packed_rows", case.key));
         let rows: Vec<usize> = match rows {
             Some(rows) => rows.values.iter().map(|&row| row as usize).collect(),
-            None => (0..masks.len()).collect(),
+            None => (0..kept).collect(),
         };
         let (mut differ, mut total) = (0_u32, 0_u32);
         let bytes = packed.values.len() / rows.len().max(1);
         for (&row, packed) in rows.iter().zip(packed.values.chunks(bytes.max(1))) {
-            for (i, &bit) in masks[row].iter().enumerate() {
+            let Some(Kept { instance, .. }) = both.iter().find(|kept| kept.row == row) else { continue };
+            for (i, &bit) in instance.mask().expect("a mask").bits.iter().enumerate() {
                 let theirs = packed[i / 8] as u8 >> (7 - i % 8) & 1;
                 differ += u32::from(theirs != bit);
                 total += 1;
@@ -248,7 +286,7 @@ impl Setup {
         &self,
         case: &RecordedCase,
         offered: &Offered,
-        queries: &[f64],
+        kept: &[usize],
         image: &ImageEmbedding,
     ) {
         let full = format!("{}/final.mask_probs_strided", case.key);
@@ -258,8 +296,8 @@ impl Setup {
         let step = height.div_ceil(rows);
         assert_eq!((height.div_ceil(step), width.div_ceil(step)), (rows, columns), "{full}");
         let mut ours = Vec::new();
-        for &query in queries {
-            let logits = offered["out.pred_masks"].narrow(0, query as usize, 1).expect("the query");
+        for &query in kept {
+            let logits = offered["out.pred_masks"].narrow(0, query, 1).expect("the query");
             let large: Tensor = ops::resize::bilinear(&logits, height, width).expect("a plane");
             let large = large.to_vec().expect("values");
             let rows = (0..height).step_by(step);
@@ -276,6 +314,13 @@ impl Setup {
             self.model.device()
         );
     }
+}
+
+/// An instance of ours that was kept when the case was recorded too.
+struct Kept<'a> {
+    /// Its number among those that were.
+    row: usize,
+    instance: &'a Instance,
 }
 
 /// Being watched changes nothing: fused and unfused paths agree bit for bit.

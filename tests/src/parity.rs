@@ -2,7 +2,6 @@
 //!
 //! Names and stages are the recording's; only its layout (channels first, sequences first) differs from ours.
 
-use crate::agreement::{Bounds, SMALL};
 use crate::recording::{Recorded, RecordedCase, Recording};
 use sam3i::{ImageEmbedding, Level, Model, Prompt, SegmentOptions, Segmentation};
 use sam3i_engine::trace::{Observer, observe};
@@ -213,11 +212,11 @@ fn deviation(values: &[f64]) -> f64 {
     (values.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / n).sqrt()
 }
 
-/// Every device a parity test of a small model runs on, and what is to be kept there.
-pub fn devices() -> Vec<(Device, Bounds)> {
+/// Every device a parity test of a small model runs on: the hosts', and the GPU with f32 and with f16 weights.
+pub fn devices() -> Vec<Device> {
     let cpu = Device::cpu(&sam3i::CpuOptions::default()).expect("threads start");
-    let devices = [Device::reference(), cpu].into_iter().chain(crate::gpu::devices().iter().cloned());
-    devices.map(|device| (device, SMALL)).collect()
+    let gpus = [crate::gpu::devices(), crate::gpu::f16_devices()].concat();
+    [Device::reference(), cpu].into_iter().chain(gpus).collect()
 }
 
 impl Recording {

@@ -42,6 +42,14 @@ fn the_list_of_parameters_is_the_published_one() {
     assert_eq!(ours, published);
 }
 
+#[test]
+fn the_sizes_that_come_with_the_benches_are_the_published_ones() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../benches/published.json");
+    let mut sizes = Config::read(&path).expect("sizes");
+    sizes.name = Config::default().name;
+    assert_eq!(sizes, Config::default());
+}
+
 #[derive(Deserialize)]
 struct Check {
     name: String,

@@ -195,6 +195,40 @@ fn every_block_of_commands_is_marked_as_one() {
     }
 }
 
+/// What `benches/on_a_card.py` would run for whoever has a card for ten minutes is understood.
+#[test]
+fn every_step_on_a_card_is_a_command_that_there_is() {
+    let folder = workplace("card");
+    only_parse(&folder);
+    let python = std::env::var_os("SAM3I_PYTHON").unwrap_or_else(|| "python3".into());
+    let command = folder.path().join("bin/sam3i");
+    let run = Command::new(python)
+        .arg(root().join("benches/on_a_card.py"))
+        .args(["--dry-run", "--model", "sam3i.safetensors", "--sam3i"])
+        .arg(&command)
+        .current_dir(folder.path())
+        .output();
+    let Ok(run) = run else {
+        eprintln!("SKIPPED: there is no Python to ask benches/on_a_card.py");
+        return;
+    };
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let steps = String::from_utf8(run.stdout).expect("text");
+    let command = command.canonicalize().expect("it is there").display().to_string();
+    let (mut parsed, mut scripts) = (0, 0);
+    for step in steps.lines() {
+        if step.starts_with(&command) || step.starts_with("cargo ") {
+            bash(&folder, "on_a_card.py", step);
+            parsed += 1;
+        } else {
+            let script = step.split_whitespace().nth(1).expect("Python and a script");
+            assert!(Path::new(script).exists(), "{step}");
+            scripts += 1;
+        }
+    }
+    assert!(parsed >= 10 && scripts >= 2, "{steps}");
+}
+
 /// Blocks of Rust that are not in the code: a change the reader is to make.
 const TO_BE_WRITTEN: [&str; 1] = ["let mut sums = [0f32; LANES];"];
 

@@ -2,16 +2,21 @@
 //!
 //! Tolerances are those of the goldens' README. docs/parity.md tells how to use this to find a difference.
 
-use sam3i::Device;
+use sam3i::picture::DecodeOptions;
+use sam3i::{Config, Device, Level, Model, Picture, Prompt, ResizeMode, SegmentOptions};
 use sam3i_engine::gpu::GpuOptions;
-use sam3i_tests::agreement::{FULL, SMALL, Setup};
+use sam3i_engine::weights::FileDType;
+use sam3i_engine::{DType, Tensor};
+use sam3i_tests::agreement::{Bounds, FULL, SMALL, Setup};
 use sam3i_tests::goldens::{TempFolder, data, goldens_dir};
+use sam3i_tests::parity::{Distance, Offered, Ours};
+use sam3i_tests::recording::Recorded;
 use sam3i_tests::{gpu, parity};
 
 #[test]
 fn micro_agrees_with_the_recording_that_comes_with_the_source() {
-    for (device, bounds) in parity::devices() {
-        Setup::new(&data("recorded"), "micro", &data("micro.safetensors"), &device, bounds).check();
+    for device in parity::devices() {
+        Setup::new(&data("recorded"), "micro", &data("micro.safetensors"), &device, SMALL).check();
     }
 }
 
@@ -41,8 +46,8 @@ fn micro_agrees_in_every_container_and_precision() {
 fn tiny_a_agrees() {
     let Some(goldens) = goldens_dir() else { return };
     let temp = TempFolder::new("tiny_a");
-    for (device, bounds) in parity::devices() {
-        Setup::synthetic(&goldens, "tiny_a", &device, bounds, &temp).check();
+    for device in parity::devices() {
+        Setup::synthetic(&goldens, "tiny_a", &device, SMALL, &temp).check();
     }
 }
 
@@ -50,8 +55,8 @@ fn tiny_a_agrees() {
 fn tiny_b_agrees() {
     let Some(goldens) = goldens_dir() else { return };
     let temp = TempFolder::new("tiny_b");
-    for (device, bounds) in parity::devices() {
-        Setup::synthetic(&goldens, "tiny_b", &device, bounds, &temp).check();
+    for device in parity::devices() {
+        Setup::synthetic(&goldens, "tiny_b", &device, SMALL, &temp).check();
     }
 }
 
@@ -79,4 +84,67 @@ fn full_size_agrees_on_the_gpu() {
     println!("done: {:?}", device.memory());
     drop(setup);
     assert_eq!(device.memory().live, 0, "all memory comes back");
+}
+
+/// The published model but for its depth: two blocks, two text layers, one layer of each other kind. Every kernel is called at the
+/// shapes it is called at in the whole model, in a sixth of the time.
+fn shallow() -> Config {
+    let mut config = Config::default();
+    (config.vit.depth, config.vit.global_blocks) = (2, vec![1]);
+    (config.text.layers, config.geo_layers, config.enc_layers, config.dec_layers) = (2, 1, 1, 1);
+    config
+}
+
+/// What a device offers of a picture and a concept prompt, and the masks of all queries.
+fn offered_by(model: &Model) -> (Offered, Vec<u8>) {
+    let picture = Picture::open(&data("recorded/images/m0.png"), &DecodeOptions::default());
+    let picture = picture.expect("a picture");
+    let options = SegmentOptions::default().threshold(0.0);
+    let (mut found, offered) = parity::watch(|| {
+        let image = model.encode_image(&picture.view(), ResizeMode::Exact8).expect("it encodes");
+        let prompt = Prompt::text("striped red circle").level(Level::Concept);
+        model.segment(&image, &prompt, &options).expect("it answers")
+    });
+    found.instances.sort_by_key(|i| i.query);
+    assert_eq!(found.instances.len(), model.config().queries, "every score is above 0");
+    (offered, found.instances.iter().flat_map(|i| i.mask().expect("a mask").bits).collect())
+}
+
+fn shallow_agrees(dtype: DType, bounds: Bounds) {
+    let temp = TempFolder::new(&format!("shallow-{dtype}"));
+    sam3i::synth::write_model(&shallow(), temp.path(), FileDType::F32).expect("written");
+    let on = |device: &Device| offered_by(&Model::load(temp.path(), device).expect("it loads"));
+    let device = gpu::start(&GpuOptions::default().dtype(dtype)).pop().expect("a GPU");
+    let (ours, our_masks) = on(&device);
+    let (theirs, their_masks) = on(&Device::cpu(&sam3i::CpuOptions::default()).expect("threads start"));
+    assert!(ours.len() > 20 && ours.keys().eq(theirs.keys()), "{:?}", ours.keys());
+    let mut off = Vec::new();
+    for (name, expected) in &theirs {
+        let values = |t: &Tensor| t.to_vec().expect("values");
+        let wide = values(expected).into_iter().map(f64::from).collect();
+        let recorded = Recorded { shape: expected.shape().to_vec(), values: wide };
+        let Distance { largest, spread } = Distance::of(name, &Ours(values(&ours[name])), &recorded, 1, None);
+        // The spread of a few values says nothing.
+        let bound = if expected.len() < 8 { bounds.logits } else { bounds.relative * spread };
+        println!("{name} {largest:.2e} of {bound:.2e} (spread {spread:.2e})");
+        off.extend((largest.is_nan() || largest > bound).then_some(name));
+    }
+    let differ = our_masks.iter().zip(&their_masks).filter(|(a, b)| a != b).count();
+    println!("{differ} of {} pixels differ; {:?}", our_masks.len(), device.memory());
+    assert!(differ as f64 <= bounds.bits * our_masks.len() as f64, "{differ} pixels differ");
+    assert!(off.is_empty(), "off by more than they may be: {off:?}");
+}
+
+/// `cargo test -p sam3i-tests --test parity -- --ignored --nocapture the_published_shapes_agree_in_f32`
+#[test]
+#[ignore = "needs 6 GiB of memory and a GPU, or a quarter of an hour; see docs/gpu.md"]
+fn the_published_shapes_agree_in_f32_on_the_gpu() {
+    shallow_agrees(DType::F32, FULL);
+}
+
+/// In f16, which no recording at the published size was compared in.
+#[test]
+#[ignore = "needs 6 GiB of memory and a GPU, or a quarter of an hour; see docs/gpu.md"]
+fn the_published_shapes_agree_in_f16_on_the_gpu() {
+    shallow_agrees(DType::F16, SMALL.in_f16(&shallow()));
 }

@@ -4,7 +4,7 @@ use super::adapter::{self, AdapterFacts};
 use super::forms::{Forms, Seen, Site};
 use super::health::Health;
 use super::memory::{self, Buffer, Pool, Raw, failed};
-use super::ops::matrices::{self, MatrixUnits};
+use super::ops::matrices::{self, MatrixUnits, Trials, UnitForm};
 use super::pipelines::Pipelines;
 use super::recorder::{Recorder, SLOT};
 use super::{GpuBounds, GpuCounts, GpuOptions, Weight, tuned};
@@ -13,7 +13,7 @@ use crate::{DType, Error, Result, trace};
 use sam3i_kernels::gpu::{Constant, Kernel, MOST_GROUPS, Needs, folded};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A GPU. Cheap to clone: clones are the same.
@@ -34,8 +34,8 @@ pub(super) struct Inner {
     /// Bound where a kernel does not read an operand.
     nothing: Raw,
     staging: Mutex<Vec<wgpu::Buffer>>,
-    /// How products run on matrix units, once that was tried.
-    matrices: OnceLock<Option<MatrixUnits>>,
+    /// What is known of the forms on matrix units.
+    trials: Trials,
 }
 
 /// A dispatch.
@@ -110,7 +110,7 @@ impl Gpu {
             health,
             nothing: Raw { number: 0, buffer: nothing },
             staging: Mutex::default(),
-            matrices: OnceLock::new(),
+            trials: Trials::default(),
             device,
         }))
     }
@@ -213,14 +213,26 @@ impl Gpu {
         Weight::new(self, k, values, self.0.dtype == DType::F16 && !in_f32)
     }
 
-    /// How products run on this device's matrix units; `None` where it has none that compute what they should.
+    /// A form on matrix units by its op and name, and with what matrices it runs. It is tried now, if it was not before; none if it
+    /// failed, or there is no such form.
+    pub fn on_units(&self, op: &str, form: &str) -> Option<(MatrixUnits, &'static UnitForm)> {
+        self.0.trials.passed(self, op, form)
+    }
+
+    /// The matrices of products, in the first of their forms that passes its trial.
     pub fn matrix_units(&self) -> Option<MatrixUnits> {
-        *self.0.matrices.get_or_init(|| matrices::tried(self))
+        let products = matrices::names(self, "product").find_map(|form| self.on_units("product", form));
+        products.map(|(units, _)| units)
+    }
+
+    /// Whether a form that is offered may run: if it is on matrix units, only if it passes its trial.
+    pub fn is_right(&self, op: &str, form: &str) -> bool {
+        !matrices::is_on_units(op, form) || self.on_units(op, form).is_some()
     }
 
     /// The form a call runs in, see [`Forms::choose`].
-    pub fn form(&self, site: Site, offered: &[&'static str], rule: Option<&'static str>) -> &'static str {
-        self.0.forms.choose(site, offered, rule)
+    pub fn form(&self, site: Site, offered: &[&'static str], rule: &[&'static str]) -> &'static str {
+        self.0.forms.choose(site, offered, rule, &|form| self.is_right(site.op(), form))
     }
 
     /// How it chooses forms.

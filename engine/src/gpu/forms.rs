@@ -176,22 +176,29 @@ impl Forms {
         })
     }
 
-    /// The form a call runs in: one of `offered`, of which the first runs everywhere; `rule` is the op's own choice.
-    pub fn choose(&self, site: Site, offered: &[&'static str], rule: Option<&'static str>) -> &'static str {
+    /// The form a call runs in: one of `offered`, of which the first runs everywhere; `rule` is the op's own choice, best first. Whoever is
+    /// about to be picked has to be right first.
+    pub fn choose(
+        &self,
+        site: Site,
+        offered: &[&'static str],
+        rule: &[&'static str],
+        is_right: &dyn Fn(&str) -> bool,
+    ) -> &'static str {
         let op = site.op();
         if let Some((_, form)) = lock(&self.pinned).filter(|(pinned, _)| *pinned == op) {
             return form;
         }
         let name = site.to_string();
-        let tuned = self.tuned.read().unwrap_or_else(PoisonError::into_inner);
+        let tuned = self.tuned.read().unwrap_or_else(PoisonError::into_inner).form(&name).map(str::to_owned);
         let table = TABLE.iter().find(|(adapter, of, _)| *of == op && self.adapter.contains(adapter));
         let said = [
             (self.user.get(op).map(String::as_str), Source::User),
-            (tuned.form(&name), Source::Tuned),
+            (tuned.as_deref(), Source::Tuned),
             (table.map(|(.., form)| *form), Source::Table),
-            (rule, Source::Rule),
         ];
-        let (form, source) = first_of(said, offered);
+        let said = said.into_iter().chain(rule.iter().map(|form| (Some(*form), Source::Rule)));
+        let (form, source) = first_of(said, offered, is_right);
         let mut seen = lock(&self.seen);
         let known = seen.entry(name).or_insert(Seen { site, form, source });
         let larger = if site.work() > known.site.work() { site } else { known.site };
@@ -228,10 +235,15 @@ impl Forms {
     }
 }
 
-/// The first word that names what is offered.
-fn first_of(said: [(Option<&str>, Source); 4], offered: &[&'static str]) -> (&'static str, Source) {
+/// The first word that names what is offered, and is right.
+fn first_of<'a>(
+    said: impl IntoIterator<Item = (Option<&'a str>, Source)>,
+    offered: &[&'static str],
+    is_right: &dyn Fn(&str) -> bool,
+) -> (&'static str, Source) {
     said.into_iter()
-        .find_map(|(form, source)| Some((*offered.iter().find(|offer| Some(**offer) == form)?, source)))
+        .filter_map(|(form, source)| Some((*offered.iter().find(|offer| Some(**offer) == form)?, source)))
+        .find(|(form, _)| is_right(form))
         .unwrap_or((offered[0], Source::Portable))
 }
 
@@ -287,8 +299,27 @@ mod tests {
         for Case([user, tuned, table, rule], form, source) in cases {
             let said =
                 [(user, Source::User), (tuned, Source::Tuned), (table, Source::Table), (rule, Source::Rule)];
-            assert_eq!(first_of(said, &OFFERED), (form, source), "{user:?} {tuned:?} {table:?} {rule:?}");
+            let chosen = first_of(said, &OFFERED, &|_| true);
+            assert_eq!(chosen, (form, source), "{user:?} {tuned:?} {table:?} {rule:?}");
         }
+    }
+
+    #[test]
+    fn only_what_is_about_to_be_picked_is_tried_and_what_is_wrong_is_passed_over() {
+        let tried = std::cell::RefCell::new(Vec::new());
+        let of = |said: &[(&'static str, Source)], wrong: &[&str]| {
+            let said = said.iter().map(|&(form, source)| (Some(form), source));
+            first_of(said, &OFFERED, &|form| {
+                tried.borrow_mut().push(form.to_owned());
+                !wrong.contains(&form)
+            })
+        };
+        let said = [("x", Source::User), ("b", Source::Rule), ("c", Source::Rule)];
+        assert_eq!(of(&said, &[]), ("b", Source::Rule));
+        assert_eq!(tried.take(), ["b"]);
+        assert_eq!(of(&said, &["b"]), ("c", Source::Rule));
+        assert_eq!(tried.take(), ["b", "c"]);
+        assert_eq!(of(&said, &["b", "c"]), ("a", Source::Portable));
     }
 
     #[test]

@@ -81,7 +81,7 @@ fn multiply_adds(gpu: &Gpu, rounds: u32) -> Result<u64> {
 }
 
 fn matrices(gpu: &Gpu, units: MatrixUnits, rounds: u32) -> Result<u64> {
-    let MatrixUnits { side, lanes, .. } = units;
+    let MatrixUnits { side, lanes } = units;
     let matrix = (side * side) as usize;
     let chains = SUBGROUPS * MATRICES_A_ROUND * GROUPS as u64 / 4;
     let sixteenth = 0x2c00_2c00_u32; // 1 / 16, two a word

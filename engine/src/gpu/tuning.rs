@@ -42,7 +42,8 @@ pub(crate) fn tune(
     tell: &mut dyn FnMut(&Measured),
 ) -> Result<()> {
     for (call, seen) in gpu.seen() {
-        let offered = offered(gpu, seen.site);
+        let mut offered = offered(gpu, seen.site);
+        offered.retain(|form| gpu.is_right(seen.site.op(), form));
         if offered.len() < 2 {
             continue;
         }

@@ -1,6 +1,6 @@
 //! Attention.
 
-use super::matrices::{MatrixUnits, UnitForm};
+use super::matrices::{self, MatrixUnits, UnitForm};
 use super::{Buffer, Call, Gpu, Line, elementwise};
 use crate::gpu::Site;
 use crate::ops::attention::Bias;
@@ -70,7 +70,7 @@ pub(crate) fn rotary(gpu: &Gpu, params: rope::Params, qkv: Tensor, table: &Tenso
 /// How a call runs.
 enum Chosen {
     Flash(Flash),
-    Units(MatrixUnits, UnitForm),
+    Units(MatrixUnits, &'static UnitForm),
 }
 
 /// A form without matrix units.
@@ -90,16 +90,15 @@ fn chosen(gpu: &Gpu, shape: &Shape, in_f32: bool) -> Result<Chosen> {
         let problem = format!("heads of {} channels; the GPU takes {MOST_CHANNELS} at most", shape.head_dim);
         return Err(Error::shape("attention", problem, [&[shape.batch, shape.queries, shape.width()][..]]));
     }
-    let units = units(gpu, shape, half);
-    let worth_it = shape.queries >= WORTH_IT && shape.keys >= WORTH_IT;
-    let on_units = units.filter(|_| worth_it).map(|units| units.usual_attention(shape));
+    let mut rule = Vec::new();
+    if on_units(shape, half) && shape.queries >= WORTH_IT && shape.keys >= WORTH_IT {
+        rule.extend(matrices::usual_attentions(gpu, shape));
+    }
     // Few queries leave a card idle, unless they share the keys out; no other form does.
-    let in_parts = flashes.iter().any(|flash| flash.parts > 1).then_some("split");
-    let rule = on_units.or(in_parts).or(half.then_some("halves"));
-    let form = gpu.form(Site::Attention { shape: *shape, half }, &forms(gpu, shape, half), rule);
-    if let Some(units) = units
-        && let Some(form) = units.attentions().find(|(name, ..)| *name == form)
-    {
+    rule.extend(flashes.iter().any(|flash| flash.parts > 1).then_some("split"));
+    rule.extend(half.then_some("halves"));
+    let form = gpu.form(Site::Attention { shape: *shape, half }, &forms(gpu, shape, half), &rule);
+    if let Some((units, form)) = gpu.on_units("attention", form) {
         return Ok(Chosen::Units(units, form));
     }
     Ok(Chosen::Flash(*flashes.iter().find(|flash| flash.name == form).unwrap_or(&flashes[0])))
@@ -108,18 +107,18 @@ fn chosen(gpu: &Gpu, shape: &Shape, in_f32: bool) -> Result<Chosen> {
 /// The forms of a call, the one that every GPU runs first.
 pub(crate) fn forms(gpu: &Gpu, shape: &Shape, half: bool) -> Vec<&'static str> {
     let flashes = flashes(gpu, shape, half).into_iter().map(|flash| flash.name);
-    let units = units(gpu, shape, half);
-    let on_units = units.into_iter().flat_map(|units| units.attentions().map(|(name, ..)| name));
-    // 128 channels of 32 queries would not stay in registers.
-    flashes.chain(on_units.filter(|&name| name != "matrices_128" || shape.head_dim <= 64)).collect()
+    let mut forms: Vec<_> = flashes.collect();
+    if on_units(shape, half) {
+        // 128 channels of 32 queries would not stay in registers.
+        let suits = |name: &_| *name != "matrices_128" || shape.head_dim <= 64;
+        forms.extend(matrices::names(gpu, "attention").filter(suits));
+    }
+    forms
 }
 
-/// The matrix units, where they take the call.
-fn units(gpu: &Gpu, shape: &Shape, half: bool) -> Option<MatrixUnits> {
-    if !half || matrices_head(shape.head_dim).is_none() {
-        return None;
-    }
-    gpu.matrix_units()
+/// Whether matrix units take the call, where there are any.
+fn on_units(shape: &Shape, half: bool) -> bool {
+    half && matrices_head(shape.head_dim).is_some()
 }
 
 /// The forms of attention without matrix units; none if heads are too large.
@@ -275,7 +274,7 @@ impl Packed {
     fn of(
         gpu: &Gpu,
         shape: &Shape,
-        form: UnitForm,
+        form: &UnitForm,
         qkv: [&Tensor; 3],
         table: Option<&Tensor>,
     ) -> Result<Self> {
@@ -290,7 +289,7 @@ impl Packed {
     pub(super) fn new(
         gpu: &Gpu,
         shape: &Shape,
-        (.., rows_of_a_subgroup): UnitForm,
+        form: &UnitForm,
         operands: [(&Buffer, u32); 3],
         strides: [[usize; 2]; 3],
         table: Option<(&Buffer, u32)>,
@@ -298,7 +297,7 @@ impl Packed {
         let problem = || format!("heads of {} channels on matrix units", shape.head_dim);
         let head = matrices_head(shape.head_dim).ok_or_else(|| Error::shape("attention", problem(), []))?;
         let rows = [
-            shape.queries.next_multiple_of(4 * rows_of_a_subgroup as usize),
+            shape.queries.next_multiple_of(4 * form.each as usize),
             shape.keys.next_multiple_of(MATRICES_KEYS),
         ];
         // Weights are powers of two.
@@ -344,11 +343,12 @@ impl Packed {
         &self,
         gpu: &Gpu,
         units: MatrixUnits,
-        (_, kernel, rows): UnitForm,
+        form: &UnitForm,
         shape: &Shape,
         seen: &Seen,
         output: &Buffer,
     ) -> Result<()> {
+        let UnitForm { kernel, each: rows, .. } = *form;
         let added = Added::new(gpu, seen)?;
         let biases = added.biases()?;
         let params = MatricesParams {

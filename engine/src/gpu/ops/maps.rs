@@ -194,7 +194,7 @@ pub(crate) fn group_norm(
     let groups = [chunks as u32, p.groups as u32, 1];
     let site = Site::GroupNorm { pixels, channels: c, groups: p.groups };
     let forms = subgroup_forms(gpu, &STATISTICS_SUBGROUPS);
-    let statistics_of_chunks = match gpu.form(site, &forms, Some("subgroups")) {
+    let statistics_of_chunks = match gpu.form(site, &forms, &["subgroups"]) {
         "subgroups" => &STATISTICS_SUBGROUPS,
         _ => &STATISTICS,
     };

@@ -1,4 +1,4 @@
-//! Products, convolutions and attention on matrix units: which forms there are, and how products run.
+//! Products, convolutions and attention on matrix units: which forms there are, when they are tried, and how products run.
 
 use super::products::{Operands, tiles};
 use super::{Buffer, Call, Gpu, trial};
@@ -10,116 +10,146 @@ use sam3i_kernels::gpu::{Constant, Kernel};
 use sam3i_kernels::matmul::gpu::{
     HALVE, HalveParams, LARGEST_TILE, MATRICES, MatricesParams, STAGED, half_stride, matrices_tile,
 };
+use std::sync::{Mutex, PoisonError};
 
 /// Workgroups from which on larger tiles pay: below, most cards would have some of their cores idle.
 const MANY_GROUPS: usize = 256;
 
-/// A form on matrix units: its name, its kernel, and matrices of a subgroup along either axis or queries of a subgroup.
-pub(super) type UnitForm = (&'static str, &'static Kernel, u32);
+/// A form on matrix units.
+pub(crate) struct UnitForm {
+    /// The op, and its name among that op's forms.
+    pub op: &'static str,
+    pub name: &'static str,
+    pub kernel: &'static Kernel,
+    /// Matrices of a subgroup along either axis, or queries of a subgroup.
+    pub each: u32,
+}
 
-/// The forms of a product.
-pub(super) const PRODUCTS: [UnitForm; 4] = [
-    ("matrices_2", &MATRICES, 2),
-    ("matrices_4", &MATRICES, 4),
-    ("staged_2", &STAGED, 2),
-    ("staged_4", &STAGED, 4),
+const fn form(op: &'static str, name: &'static str, kernel: &'static Kernel, each: u32) -> UnitForm {
+    UnitForm { op, name, kernel, each }
+}
+
+/// All of them; of an op those first that its rule prefers.
+pub(super) static UNIT_FORMS: [UnitForm; 8] = [
+    form("product", "staged_4", &STAGED, 4),
+    form("product", "staged_2", &STAGED, 2),
+    form("product", "matrices_4", &MATRICES, 4),
+    form("product", "matrices_2", &MATRICES, 2),
+    form("conv", "staged_4", &conv::gpu::STAGED, 4),
+    form("conv", "staged_2", &conv::gpu::STAGED, 2),
+    form("attention", "matrices_128", &attention::gpu::MATRICES, 32),
+    form("attention", "matrices_64", &attention::gpu::MATRICES, 16),
 ];
 
-/// The forms of a convolution.
-pub(super) const CONVS: [UnitForm; 2] =
-    [("staged_2", &conv::gpu::STAGED, 2), ("staged_4", &conv::gpu::STAGED, 4)];
+impl UnitForm {
+    /// Whether the GPU can run it with these matrices.
+    fn fits(&self, gpu: &Gpu, units: MatrixUnits) -> bool {
+        let [side, lanes] = units.constants();
+        let size = if self.op == "attention" { "ROWS" } else { "EACH" };
+        gpu.fits(&HALVE, &[]) && gpu.fits(self.kernel, &[side, lanes, (size, self.each)])
+    }
+}
 
-/// The forms of attention.
-pub(super) const ATTENTIONS: [UnitForm; 2] =
-    [("matrices_64", &attention::gpu::MATRICES, 16), ("matrices_128", &attention::gpu::MATRICES, 32)];
-
-/// The matrix units of a GPU, as they are used: where the forms on them passed a trial.
-#[derive(Clone, Copy, Debug)]
+/// Matrices as a form uses them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MatrixUnits {
     /// Side of a matrix.
     pub side: u32,
     /// Threads of a subgroup.
     pub lanes: u32,
-    /// Which of [`PRODUCTS`] compute what they should.
-    pub products: [bool; PRODUCTS.len()],
-    /// Which of [`CONVS`] do.
-    pub convs: [bool; CONVS.len()],
-    /// Which of [`ATTENTIONS`] do.
-    pub attentions: [bool; ATTENTIONS.len()],
 }
 
 impl MatrixUnits {
-    /// Matrices of this side, shared by so many threads; no form tried yet.
-    pub fn untried(side: u32, lanes: u32) -> Self {
-        let (products, convs, attentions) = Default::default();
-        Self { side, lanes, products, convs, attentions }
-    }
-
     /// The constants that all kernels on matrix units have.
     pub fn constants(self) -> [Constant; 2] {
         [("SIDE", self.side), ("LANES", self.lanes)]
     }
+}
 
-    /// The forms of a product.
-    pub fn products(self) -> impl Iterator<Item = UnitForm> {
-        passed(PRODUCTS, self.products)
+/// Whether a form of an op is one on matrix units.
+pub(crate) fn is_on_units(op: &str, name: &str) -> bool {
+    UNIT_FORMS.iter().any(|form| form.op == op && form.name == name)
+}
+
+/// The names of an op's forms on matrix units that the GPU can run. Whether they compute what they should is not known before
+/// their trial.
+pub(crate) fn names(gpu: &Gpu, op: &str) -> impl Iterator<Item = &'static str> {
+    UNIT_FORMS
+        .iter()
+        .filter(move |form| form.op == op && candidates_of(gpu).any(|units| form.fits(gpu, units)))
+        .map(|form| form.name)
+}
+
+/// The forms of a product or convolution of `m` rows and `n` columns that are used where nobody knows better, best first: by
+/// way of workgroup memory, in the largest tiles of which there are many.
+pub(super) fn usual_forms(gpu: &Gpu, m: usize, n: usize) -> &'static [&'static str] {
+    match candidates_of(gpu).next() {
+        Some(units) => usual_on(units, m, n),
+        None => &[],
     }
+}
 
-    /// The forms of a convolution.
-    pub fn convs(self) -> impl Iterator<Item = UnitForm> {
-        passed(CONVS, self.convs)
+fn usual_on(units: MatrixUnits, m: usize, n: usize) -> &'static [&'static str] {
+    let tile = matrices_tile(units.side, 4);
+    if m.div_ceil(tile) * n.div_ceil(tile) >= MANY_GROUPS { &["staged_4", "staged_2"] } else { &["staged_2"] }
+}
+
+/// Likewise of attention. Small matrices spread over more registers, so they never get the larger blocks.
+pub(super) fn usual_attentions(gpu: &Gpu, shape: &attention::Shape) -> &'static [&'static str] {
+    let groups = shape.batch * shape.heads * shape.queries.div_ceil(128);
+    match candidates_of(gpu).next() {
+        Some(units) if units.side == 16 && groups >= MANY_GROUPS => &["matrices_128", "matrices_64"],
+        Some(_) => &["matrices_64"],
+        None => &[],
     }
+}
 
-    /// The forms of attention.
-    pub fn attentions(self) -> impl Iterator<Item = UnitForm> {
-        passed(ATTENTIONS, self.attentions)
+/// What is known of the forms on matrix units: each is tried on small problems before it is first used, for drivers have been
+/// wrong about them. Only then, because a form is compiled for it, which takes drivers in software long.
+#[derive(Default)]
+pub(crate) struct Trials(Mutex<[Option<Tried>; UNIT_FORMS.len()]>);
+
+/// With what matrices a form passed its trial; none if it failed.
+type Tried = Option<MatrixUnits>;
+
+impl Trials {
+    /// A form on matrix units by its op and name, and with what matrices it runs; none if there is no such form, or it does not
+    /// compute what it should. Whoever asks while another thread tries it waits.
+    pub fn passed(&self, gpu: &Gpu, op: &str, name: &str) -> Option<(MatrixUnits, &'static UnitForm)> {
+        let i = UNIT_FORMS.iter().position(|form| form.op == op && form.name == name)?;
+        let form = &UNIT_FORMS[i];
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let tried = match known[i] {
+            Some(tried) => tried,
+            None => match tried(gpu, form) {
+                Ok(tried) => *known[i].insert(tried),
+                Err(_) => None, // no memory for it, or no device: nothing was learnt
+            },
+        };
+        Some((tried?, form))
     }
+}
 
-    /// Whether a form of an op passed.
-    pub fn has(self, op: &str, form: &str) -> bool {
-        let is_it = |(name, ..): UnitForm| name == form;
-        match op {
-            "product" => self.products().any(is_it),
-            "conv" => self.convs().any(is_it),
-            "attention" => self.attentions().any(is_it),
-            _ => false,
+/// Tries a form with one kind of matrices after the other.
+fn tried(gpu: &Gpu, form: &UnitForm) -> Result<Tried> {
+    let mut was_wrong = false;
+    for units in candidates_of(gpu).filter(|&units| form.fits(gpu, units)) {
+        if trial::passes(gpu, units, form)? {
+            return Ok(Some(units));
         }
+        was_wrong = true;
     }
-
-    /// The form of a product or convolution of `m` rows and `n` columns that is used where nobody knows better: by way of workgroup memory, in the
-    /// largest tiles of which there are many.
-    pub fn usual_form(self, m: usize, n: usize) -> &'static str {
-        let tile = matrices_tile(self.side, 4);
-        if m.div_ceil(tile) * n.div_ceil(tile) >= MANY_GROUPS { "staged_4" } else { "staged_2" }
+    if was_wrong {
+        let (op, form, gpu) = (form.op, form.name, &gpu.facts().name);
+        tracing::warn!("{op} on matrix units of {gpu} ({form}) does not compute what it should: not used");
     }
-
-    /// The form of attention that is used where nobody knows better. Small matrices spread over more registers, so they
-    /// never get the larger blocks.
-    pub fn usual_attention(self, shape: &attention::Shape) -> &'static str {
-        let groups = shape.batch * shape.heads * shape.queries.div_ceil(128);
-        if self.side == 16 && groups >= MANY_GROUPS { "matrices_128" } else { "matrices_64" }
-    }
+    Ok(None)
 }
 
-fn passed<const N: usize>(forms: [UnitForm; N], passed: [bool; N]) -> impl Iterator<Item = UnitForm> {
-    forms.into_iter().zip(passed).filter_map(|(form, passed)| passed.then_some(form))
-}
-
-/// The matrix units of a GPU, tried on small problems first: drivers have been wrong about them.
-pub(crate) fn tried(gpu: &Gpu) -> Option<MatrixUnits> {
+fn candidates_of(gpu: &Gpu) -> impl Iterator<Item = MatrixUnits> {
     let facts = gpu.facts();
-    if facts.matrices.is_empty() || facts.subgroups.is_none() {
-        return None;
-    }
-    let units = candidates(&facts.matrices, facts.subgroups?).map(|units| trial::tried(gpu, units));
-    let found = units.into_iter().find(|units| units.products().next().is_some());
-    if found.is_none_or(|units| trial::failed(gpu, &units)) {
-        tracing::warn!(
-            "matrix units of {} do not all compute what they should: not used where not",
-            facts.name
-        );
-    }
-    found
+    let sizes = facts.subgroups.filter(|_| !facts.matrices.is_empty());
+    sizes.into_iter().flat_map(|sizes| candidates(&facts.matrices, sizes))
 }
 
 /// What to try, best first: large matrices before small ones, and where subgroups are not all of one size, the sizes that
@@ -129,7 +159,7 @@ fn candidates(sides: &[u32], [least, most]: [u32; 2]) -> impl Iterator<Item = Ma
     sides.sort_unstable();
     sides.dedup();
     let lanes = move || [32, 64, 16, 8, 4].into_iter().filter(move |lanes| (least..=most).contains(lanes));
-    sides.into_iter().rev().flat_map(move |side| lanes().map(move |lanes| MatrixUnits::untried(side, lanes)))
+    sides.into_iter().rev().flat_map(move |side| lanes().map(move |lanes| MatrixUnits { side, lanes }))
 }
 
 /// A product with an f16 weight on matrix units.
@@ -145,13 +175,8 @@ pub(super) struct Product<'a> {
 
 impl Product<'_> {
     /// Runs it in a form; the left operand is brought to f16 first.
-    pub fn run(
-        &self,
-        gpu: &Gpu,
-        units: MatrixUnits,
-        (_, kernel, each): UnitForm,
-        output: &Buffer,
-    ) -> Result<()> {
+    pub fn run(&self, gpu: &Gpu, units: MatrixUnits, form: &UnitForm, output: &Buffer) -> Result<()> {
+        let UnitForm { kernel, each, .. } = *form;
         let [m, n, k] = self.sizes;
         let stride = half_stride(k);
         let halves = self.halves(gpu, m.next_multiple_of(LARGEST_TILE), stride)?;
@@ -230,9 +255,18 @@ mod tests {
 
     #[test]
     fn large_tiles_are_for_products_that_have_many() {
-        let units = MatrixUnits::untried(16, 32);
-        assert_eq!(units.usual_form(5184, 1024), "staged_4");
-        assert_eq!(units.usual_form(5184, 256), "staged_2");
-        assert_eq!(MatrixUnits::untried(8, 32).usual_form(5184, 256), "staged_4");
+        let (large, small) = (MatrixUnits { side: 16, lanes: 32 }, MatrixUnits { side: 8, lanes: 32 });
+        assert_eq!(usual_on(large, 5184, 1024), ["staged_4", "staged_2"]);
+        assert_eq!(usual_on(large, 5184, 256), ["staged_2"]);
+        assert_eq!(usual_on(small, 5184, 256), ["staged_4", "staged_2"]);
+    }
+
+    #[test]
+    fn every_form_on_matrix_units_is_a_form_of_its_op() {
+        for form in &UNIT_FORMS {
+            let (_, forms) =
+                crate::gpu::FORMS.iter().find(|(op, _)| *op == form.op).expect("an op with forms");
+            assert!(forms.contains(&form.name), "{} {}", form.op, form.name);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Matrix products and convolutions.
 
-use super::matrices::{MatrixUnits, Product, UnitForm};
+use super::matrices::{self, MatrixUnits, Product, UnitForm};
 use super::{Buffer, Call, Gpu};
 use crate::gpu::{Site, Weight};
 use crate::ops::Activation;
@@ -43,7 +43,7 @@ pub(crate) fn matmul_transposed(gpu: &Gpu, a: &Tensor, b: &Tensor) -> Result<Ten
         Params { m: m as u32, n: n as u32, k: k as u32, w_stride: k as u32, a_at, w_at, ..Params::default() };
     let output = gpu.buffer(m * n)?;
     let inputs = [Some(left), Some(right), None, None];
-    let across = across(gpu.form(Site::Product { m, n, k, half: false }, &tiled_forms(gpu, &TILED), None));
+    let across = across(gpu.form(Site::Product { m, n, k, half: false }, &tiled_forms(gpu, &TILED), &[]));
     tiles(gpu, (&TILED, tile(across)), &[("ACROSS", across)], &inputs, &output, [m, n, k], |first_tile| {
         Params { first_tile, ..params }
     })?;
@@ -83,8 +83,8 @@ pub(crate) fn forms(gpu: &Gpu, half: bool) -> Vec<&'static str> {
     if half {
         forms.extend(halves_forms(gpu, &HALVES));
     }
-    if let Some(units) = gpu.matrix_units().filter(|_| half) {
-        forms.extend(units.products().map(|(name, ..)| name));
+    if half {
+        forms.extend(matrices::names(gpu, "product"));
     }
     forms
 }
@@ -95,17 +95,10 @@ pub(crate) fn conv_forms(gpu: &Gpu, shape: &conv::Shape, half: bool) -> Vec<&'st
     if half {
         forms.extend(halves_forms(gpu, &conv::gpu::HALVES));
     }
-    if let Some(units) = conv_units(gpu, shape, half) {
-        forms.extend(units.convs().map(|(name, ..)| name));
+    if half && shape.channels.is_multiple_of(4) {
+        forms.extend(matrices::names(gpu, "conv"));
     }
     forms
-}
-
-fn conv_units(gpu: &Gpu, shape: &conv::Shape, half: bool) -> Option<MatrixUnits> {
-    if !half || !shape.channels.is_multiple_of(4) {
-        return None;
-    }
-    gpu.matrix_units()
 }
 
 /// The forms of a kernel that comes in tiles.
@@ -166,11 +159,9 @@ fn product(
     let residual = residual.as_ref().map(|t| t.on_gpu("linear")).transpose()?;
     let operands = Operands { left: (left, params.a_at), bias, residual };
     let sizes @ [m, n, k] = [params.m, params.n, params.k].map(|n| n as usize);
-    let offered = forms(gpu, w.half);
-    let units = gpu.matrix_units().filter(|_| w.half);
-    let rule = rule(units, w.half, sizes);
-    let form = gpu.form(Site::Product { m, n, k, half: w.half }, &offered, rule);
-    if let Some((units, form)) = units.and_then(|units| Some((units, named(units.products(), form)?))) {
+    let rule = rule(gpu, w.half, sizes);
+    let form = gpu.form(Site::Product { m, n, k, half: w.half }, &forms(gpu, w.half), &rule);
+    if let Some((units, form)) = gpu.on_units("product", form) {
         let activation = activation(after.activation);
         let doubled = doubled.then_some([params.width, params.out_channels]);
         return Product { operands, weight: w, activation, sizes, doubled }.run(gpu, units, form, output);
@@ -207,16 +198,15 @@ fn how(form: &str, w: &Weight, at: u32, k: usize) -> Constant {
     ("HALF", u32::from(w.half))
 }
 
-/// The form that a product or convolution takes of itself: on matrix units where they pay, else with f16 in workgroup memory
-/// where the weight is f16. GPUs without f16 are not offered that.
-fn rule(units: Option<MatrixUnits>, half: bool, sizes: [usize; 3]) -> Option<&'static str> {
-    let worth_it = sizes.iter().all(|&n| n >= WORTH_IT);
-    let on_units = units.filter(|_| worth_it).map(|units| units.usual_form(sizes[0], sizes[1]));
-    on_units.or(half.then_some("halves_64"))
-}
-
-fn named(mut forms: impl Iterator<Item = UnitForm>, name: &str) -> Option<UnitForm> {
-    forms.find(|(form, ..)| *form == name)
+/// The forms that a product or convolution takes of itself, best first: on matrix units where they pay, else with f16 in workgroup
+/// memory where the weight is f16. GPUs without f16 are not offered that.
+fn rule(gpu: &Gpu, half: bool, sizes: [usize; 3]) -> Vec<&'static str> {
+    let mut rule = Vec::new();
+    if half && sizes.iter().all(|&n| n >= WORTH_IT) {
+        rule.extend(matrices::usual_forms(gpu, sizes[0], sizes[1]));
+    }
+    rule.extend(half.then_some("halves_64"));
+    rule
 }
 
 /// `activation(conv(x, w) + bias)`.
@@ -239,12 +229,11 @@ pub(crate) fn conv(
     let (map, x_at) = x.on_gpu("conv")?;
     let bias = bias.as_ref().map(|t| t.on_gpu("conv")).transpose()?;
     let output = gpu.buffer(out_shape.iter().product())?;
-    let units = conv_units(gpu, shape, w.half);
     let sizes = [height * width, shape.out_channels, shape.fan_in()];
     let site = Site::Conv { shape: *shape, half: w.half };
-    let form = gpu.form(site, &conv_forms(gpu, shape, w.half), rule(units, w.half, sizes));
+    let form = gpu.form(site, &conv_forms(gpu, shape, w.half), &rule(gpu, w.half, sizes));
     let after = (bias, activation(act));
-    match units.and_then(|units| Some((units, named(units.convs(), form)?))) {
+    match gpu.on_units("conv", form) {
         Some((units, form)) => {
             conv_on_units(gpu, units, form, shape, (map, x_at), w, after, &output)?;
         }
@@ -264,7 +253,7 @@ pub(crate) fn conv(
 pub(super) fn conv_on_units(
     gpu: &Gpu,
     units: MatrixUnits,
-    (_, kernel, each): UnitForm,
+    form: &UnitForm,
     shape: &conv::Shape,
     map: (&Buffer, u32),
     w: &Weight,
@@ -272,6 +261,7 @@ pub(super) fn conv_on_units(
     output: &Buffer,
 ) -> Result<()> {
     let [side, lanes] = units.constants();
+    let UnitForm { kernel, each, .. } = *form;
     let kernel = (kernel, matrices_tile(units.side, each));
     gathered(gpu, kernel, &[side, lanes, ("EACH", each)], shape, map, w, after, output)
 }

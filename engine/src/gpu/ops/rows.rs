@@ -37,7 +37,7 @@ pub(crate) fn softmax(gpu: &Gpu, x: &Tensor) -> Result<Tensor> {
     let rows = x.len() / columns.max(1);
     let params = softmax::gpu::Params { rows: rows as u32, columns: columns as u32, x_at, unused: 0 };
     let forms = subgroup_forms(gpu, &softmax::gpu::SUBGROUPS);
-    let kernel = match gpu.form(Site::Softmax { rows, columns }, &forms, Some("subgroups")) {
+    let kernel = match gpu.form(Site::Softmax { rows, columns }, &forms, &["subgroups"]) {
         "subgroups" => &softmax::gpu::SUBGROUPS,
         _ => &softmax::gpu::SOFTMAX,
     };
@@ -63,7 +63,7 @@ pub(crate) fn layer_norm(gpu: &Gpu, x: &Tensor, gamma: &Tensor, beta: &Tensor, e
     let params = bytemuck::bytes_of(&params);
     let site = Site::LayerNorm { rows, channels };
     let forms = subgroup_forms(gpu, &layer_norm::gpu::SUBGROUPS);
-    let kernel = match gpu.form(site, &forms, Some("subgroups")) {
+    let kernel = match gpu.form(site, &forms, &["subgroups"]) {
         "subgroups" => &layer_norm::gpu::SUBGROUPS,
         _ => &layer_norm::gpu::LAYER_NORM,
     };

@@ -1,14 +1,13 @@
-//! Matrix units are tried before they are used: every form on small problems of odd sizes, against the plain loops.
+//! A form on matrix units is tried before it is first used: on small problems of odd sizes, against the plain loops.
 
 use super::attention::{Packed, Seen};
-use super::matrices::{ATTENTIONS, CONVS, MatrixUnits, PRODUCTS, Product, UnitForm};
+use super::matrices::{MatrixUnits, Product, UnitForm};
 use super::products::{Operands, conv_on_units};
 use super::{Buffer, Gpu};
-use crate::Result;
 use crate::gpu::Weight;
 use crate::ops::attention::Bias;
-use sam3i_kernels::gpu::Constant;
-use sam3i_kernels::matmul::gpu::{HALVE, activation};
+use crate::{Error, Result};
+use sam3i_kernels::matmul::gpu::activation;
 use sam3i_kernels::matmul::{self, Activation, Epilogue};
 use sam3i_kernels::{attention, conv};
 
@@ -19,38 +18,30 @@ const APART: f32 = 1e-3;
 /// times log2(e) / sqrt(head_dim) are off by 2^-12 of the query, which moves a weight by 1e-3 of it.
 const ATTENTION_APART: f32 = 4e-3;
 
-/// These units with the forms that pass.
-pub(super) fn tried(gpu: &Gpu, units: MatrixUnits) -> MatrixUnits {
-    if !gpu.fits(&HALVE, &[]) {
-        return units;
-    }
+/// Whether a form computes what it should with these matrices. A GPU that cannot compile it, or run it, does not.
+///
+/// # Errors
+/// [`Error::GpuMemory`], [`Error::GpuLost`]: of these the form is not to blame.
+pub(super) fn passes(gpu: &Gpu, units: MatrixUnits, form: &UnitForm) -> Result<bool> {
     // Where subgroups are of several sizes, a driver may take another one for each text.
     let activations: &[_] = match gpu.facts().subgroups {
         Some([least, most]) if least == most => &[Activation::Gelu],
         _ => &[Activation::None, Activation::Relu, Activation::Gelu],
     };
-    let each = |name| move |form| fits(gpu, units, form, name);
-    let all =
-        |is_right: &dyn Fn(Activation) -> bool| activations.iter().all(|&activation| is_right(activation));
-    let products = PRODUCTS.map(|form| each("EACH")(form) && all(&|act| product(gpu, units, form, act)));
-    let convs = CONVS.map(|form| each("EACH")(form) && all(&|act| convolution(gpu, units, form, act)));
-    let attentions = ATTENTIONS.map(|form| {
-        each("ROWS")(form) && [true, false].into_iter().all(|causal| attends(gpu, units, form, causal))
-    });
-    MatrixUnits { products, convs, attentions, ..units }
+    match form.op {
+        "attention" => all(&[true, false], |&causal| attends(gpu, units, form, causal)),
+        "conv" => all(activations, |&activation| convolution(gpu, units, form, activation)),
+        _ => all(activations, |&activation| product(gpu, units, form, activation)),
+    }
 }
 
-/// Whether a form that fits was refused.
-pub(super) fn failed(gpu: &Gpu, units: &MatrixUnits) -> bool {
-    let refused = |form: UnitForm, passed: bool, name| !passed && fits(gpu, *units, form, name);
-    PRODUCTS.into_iter().zip(units.products).any(|(form, passed)| refused(form, passed, "EACH"))
-        || CONVS.into_iter().zip(units.convs).any(|(form, passed)| refused(form, passed, "EACH"))
-        || ATTENTIONS.into_iter().zip(units.attentions).any(|(form, passed)| refused(form, passed, "ROWS"))
-}
-
-fn fits(gpu: &Gpu, units: MatrixUnits, (_, kernel, count): UnitForm, name: &'static str) -> bool {
-    let [side, lanes]: [Constant; 2] = units.constants();
-    gpu.fits(kernel, &[side, lanes, (name, count)])
+fn all<T>(items: &[T], passes: impl Fn(&T) -> Result<bool>) -> Result<bool> {
+    for item in items {
+        if !passes(item)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// `len` whole 64ths, from -50 to 50 of them.
@@ -59,16 +50,20 @@ fn numbers(len: usize, first: usize) -> Vec<f32> {
 }
 
 /// Whether what `run` writes is as expected. What it does not write is not.
-fn agrees(gpu: &Gpu, expected: &[f32], apart: f32, run: impl FnOnce(&Buffer) -> Result<()>) -> bool {
+fn agrees(gpu: &Gpu, expected: &[f32], apart: f32, run: impl FnOnce(&Buffer) -> Result<()>) -> Result<bool> {
     let result = || -> Result<Vec<f32>> {
         let output = gpu.upload(&vec![f32::NAN; expected.len()])?;
         run(&output)?;
         gpu.read(&output, 0, expected.len())
     };
-    result().is_ok_and(|got| got.iter().zip(expected).all(|(v, exact)| (v - exact).abs() < apart))
+    match result() {
+        Ok(got) => Ok(got.iter().zip(expected).all(|(v, exact)| (v - exact).abs() < apart)),
+        Err(error @ (Error::GpuMemory { .. } | Error::GpuLost { .. })) => Err(error),
+        Err(_) => Ok(false),
+    }
 }
 
-fn product(gpu: &Gpu, units: MatrixUnits, form: UnitForm, act: Activation) -> bool {
+fn product(gpu: &Gpu, units: MatrixUnits, form: &UnitForm, act: Activation) -> Result<bool> {
     let sizes @ [m, n, k] = [67, 41, 53];
     let (a, w, bias, residual) = (numbers(m * k, 0), numbers(n * k, 17), numbers(n, 3), numbers(m * n, 5));
     let epilogue = Epilogue { bias: Some(&bias), activation: act, residual: Some(&residual) };
@@ -83,7 +78,7 @@ fn product(gpu: &Gpu, units: MatrixUnits, form: UnitForm, act: Activation) -> bo
     })
 }
 
-fn convolution(gpu: &Gpu, units: MatrixUnits, form: UnitForm, act: Activation) -> bool {
+fn convolution(gpu: &Gpu, units: MatrixUnits, form: &UnitForm, act: Activation) -> Result<bool> {
     let shape = conv::Shape {
         height: 9,
         width: 11,
@@ -104,7 +99,7 @@ fn convolution(gpu: &Gpu, units: MatrixUnits, form: UnitForm, act: Activation) -
     })
 }
 
-fn attends(gpu: &Gpu, units: MatrixUnits, form: UnitForm, causal: bool) -> bool {
+fn attends(gpu: &Gpu, units: MatrixUnits, form: &UnitForm, causal: bool) -> Result<bool> {
     // Programs take a minute to compile the larger heads.
     let head_dim = if gpu.facts().is_software { 13 } else { 61 };
     let shape = attention::Shape { batch: 1, heads: 2, head_dim, queries: 71, keys: 75 };
