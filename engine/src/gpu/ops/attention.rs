@@ -91,18 +91,23 @@ fn chosen(gpu: &Gpu, shape: &Shape, in_f32: bool) -> Result<Chosen> {
         return Err(Error::shape("attention", problem, [&[shape.batch, shape.queries, shape.width()][..]]));
     }
     let units = units(gpu, shape, half);
-    let worth_it = shape.queries >= WORTH_IT && shape.keys >= WORTH_IT;
-    let on_units = units.filter(|_| worth_it).map(|units| units.usual_attention(shape));
-    // Few queries leave a card idle, unless they share the keys out; no other form does.
-    let in_parts = flashes.iter().any(|flash| flash.parts > 1).then_some("split");
-    let rule = on_units.or(in_parts).or(half.then_some("halves"));
-    let form = gpu.form(Site::Attention { shape: *shape, half }, &forms(gpu, shape, half), rule);
+    let site = Site::Attention { shape: *shape, half };
+    let form = gpu.form(site, &forms(gpu, shape, half), rule(gpu, shape, half));
     if let Some(units) = units
         && let Some(form) = units.attentions().find(|(name, ..)| *name == form)
     {
         return Ok(Chosen::Units(units, form));
     }
     Ok(Chosen::Flash(*flashes.iter().find(|flash| flash.name == form).unwrap_or(&flashes[0])))
+}
+
+/// The form that attention takes of itself.
+pub(crate) fn rule(gpu: &Gpu, shape: &Shape, half: bool) -> Option<&'static str> {
+    let worth_it = shape.queries >= WORTH_IT && shape.keys >= WORTH_IT;
+    let on_units = units(gpu, shape, half).filter(|_| worth_it).map(|units| units.usual_attention(shape));
+    // Few queries leave a card idle, unless they share the keys out; no other form does.
+    let in_parts = flashes(gpu, shape, half).iter().any(|flash| flash.parts > 1).then_some("split");
+    on_units.or(in_parts).or(half.then_some("halves"))
 }
 
 /// The forms of a call, the one that every GPU runs first.

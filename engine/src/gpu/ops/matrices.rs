@@ -15,10 +15,10 @@ use sam3i_kernels::matmul::gpu::{
 const MANY_GROUPS: usize = 256;
 
 /// A form on matrix units: its name, its kernel, and matrices of a subgroup along either axis or queries of a subgroup.
-pub(super) type UnitForm = (&'static str, &'static Kernel, u32);
+pub(crate) type UnitForm = (&'static str, &'static Kernel, u32);
 
 /// The forms of a product.
-pub(super) const PRODUCTS: [UnitForm; 4] = [
+pub(crate) const PRODUCTS: [UnitForm; 4] = [
     ("matrices_2", &MATRICES, 2),
     ("matrices_4", &MATRICES, 4),
     ("staged_2", &STAGED, 2),
@@ -26,11 +26,11 @@ pub(super) const PRODUCTS: [UnitForm; 4] = [
 ];
 
 /// The forms of a convolution.
-pub(super) const CONVS: [UnitForm; 2] =
+pub(crate) const CONVS: [UnitForm; 2] =
     [("staged_2", &conv::gpu::STAGED, 2), ("staged_4", &conv::gpu::STAGED, 4)];
 
 /// The forms of attention.
-pub(super) const ATTENTIONS: [UnitForm; 2] =
+pub(crate) const ATTENTIONS: [UnitForm; 2] =
     [("matrices_64", &attention::gpu::MATRICES, 16), ("matrices_128", &attention::gpu::MATRICES, 32)];
 
 /// The matrix units of a GPU, as they are used: where the forms on them passed a trial.

@@ -101,7 +101,7 @@ pub(crate) fn conv_forms(gpu: &Gpu, shape: &conv::Shape, half: bool) -> Vec<&'st
     forms
 }
 
-fn conv_units(gpu: &Gpu, shape: &conv::Shape, half: bool) -> Option<MatrixUnits> {
+pub(crate) fn conv_units(gpu: &Gpu, shape: &conv::Shape, half: bool) -> Option<MatrixUnits> {
     if !half || !shape.channels.is_multiple_of(4) {
         return None;
     }
@@ -209,7 +209,7 @@ fn how(form: &str, w: &Weight, at: u32, k: usize) -> Constant {
 
 /// The form that a product or convolution takes of itself: on matrix units where they pay, else with f16 in workgroup memory
 /// where the weight is f16. GPUs without f16 are not offered that.
-fn rule(units: Option<MatrixUnits>, half: bool, sizes: [usize; 3]) -> Option<&'static str> {
+pub(crate) fn rule(units: Option<MatrixUnits>, half: bool, sizes: [usize; 3]) -> Option<&'static str> {
     let worth_it = sizes.iter().all(|&n| n >= WORTH_IT);
     let on_units = units.filter(|_| worth_it).map(|units| units.usual_form(sizes[0], sizes[1]));
     on_units.or(half.then_some("halves_64"))
