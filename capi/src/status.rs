@@ -86,6 +86,7 @@ impl From<Error> for Failure {
             Error::EmptyPrompt
             | Error::BadExample { .. }
             | Error::NoPointPrompts
+            | Error::OtherModel
             | Error::Picture { .. }
             | Error::Rle { .. } => SAM3I_ERROR_ARGUMENT,
             Error::Io { .. }
@@ -116,6 +117,8 @@ fn of_engine(error: &engine::Error) -> sam3i_status {
         | engine::Error::NoGpu { .. }
         | engine::Error::GpuDType { .. }
         | engine::Error::Gpu { .. }
+        | engine::Error::GpuOption { .. }
+        | engine::Error::KernelText { .. }
         | engine::Error::GpuLost { .. }
         | engine::Error::GpuMemory { .. } => SAM3I_ERROR_DEVICE,
         // Shapes and types are ours, not the caller's.

@@ -3,10 +3,11 @@
 use super::form::{Form, any_form, seeded};
 use super::{Bf16Case, Case, F16Case, sequence, values};
 use crate::compare::Tolerance;
-use crate::job::Job;
+use crate::job::{Job, Sizes};
 use proptest::prelude::*;
 use sam3i_engine::ops::attention::{AttentionOptions, Bias, attention, rotary_attention};
 use sam3i_engine::{Device, Result, Tensor};
+use sam3i_kernels::attention::Shape;
 use sam3i_kernels::rope;
 
 /// Self-attention over the thirds of one fused `[batch, n, 3 width]`, or attention of queries to other keys.
@@ -178,6 +179,7 @@ pub fn published_rotary() -> Vec<Job> {
             let table = Tensor::from_vec(device, &[n, d / 2, 2], sequence(n * d, 2))?;
             Ok(Box::new(move || rotary_attention(qkv.clone(), &table, heads)))
         })
+        .of_sizes(Sizes::Attention(Shape { batch: b, heads, head_dim: d, queries: n, keys: n }))
     };
     vec![
         job("ViT window: 9 x 576 tokens, 16 heads of 64", [9, 576]),
@@ -196,6 +198,7 @@ pub fn published() -> Vec<Job> {
             let (k, v) = (kv.narrow(2, 0, width)?, kv.narrow(2, width, width)?);
             Ok(Box::new(move || attention(&q, &k, &v, AttentionOptions::heads(heads))))
         })
+        .of_sizes(Sizes::Attention(Shape { batch: b, heads, head_dim: d, queries, keys }))
     };
     vec![
         job("ViT window: 9 x 576 tokens, 16 heads of 64", [9, 16, 64], 576, 576),

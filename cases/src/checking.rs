@@ -152,7 +152,9 @@ enum Problem {
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match error {
-            Error::Gpu { .. } | Error::GpuLost { .. } => Self::Broken(error.to_string()),
+            Error::Gpu { .. } | Error::GpuLost { .. } | Error::KernelText { .. } => {
+                Self::Broken(error.to_string())
+            }
             _ => Self::Wrong(error.to_string()),
         }
     }

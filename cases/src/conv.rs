@@ -2,7 +2,7 @@
 
 use super::{Bf16Case, Case, F16Case, rounded_products, sequence, values};
 use crate::compare::Tolerance;
-use crate::job::Job;
+use crate::job::{Job, Sizes};
 use proptest::prelude::*;
 use sam3i_engine::ops::Activation;
 use sam3i_engine::ops::conv::{ConvWeight, conv};
@@ -140,6 +140,7 @@ pub fn published_conv() -> Vec<Job> {
             let x = Tensor::from_vec(device, &[h, w, c], sequence(h * w * c, 1))?;
             Ok(Box::new(move || conv(&x, &weight, Some(&bias), Activation::None)))
         })
+        .of_sizes(Sizes::Conv(shape))
     };
     vec![
         job("patches 14 x 14 of [1008, 1008, 3]", [1008, 1008, 3], [1024, 14, 14, 0]),
@@ -159,6 +160,7 @@ pub fn published_conv_transpose() -> Vec<Job> {
             let x = Tensor::from_vec(device, &[h, w, c], sequence(h * w * c, 1))?;
             Ok(Box::new(move || conv_transpose_2x2(&x, &weight, &bias, Activation::Gelu)))
         })
+        .of_sizes(Sizes::Weighted { m: h * w, n: 4 * out, k: c })
     };
     vec![
         job("neck [72, 72, 1024] to 512 channels", [72, 72, 1024], 512),

@@ -3,7 +3,7 @@
 use super::form::{Form, any_form, seeded};
 use super::{Case, sequence};
 use crate::compare::Tolerance;
-use crate::job::Job;
+use crate::job::{Job, Sizes};
 use proptest::prelude::*;
 use sam3i_engine::{Device, Result, Tensor, ops};
 use sam3i_kernels::group_norm::flops;
@@ -72,6 +72,7 @@ pub fn published() -> Vec<Job> {
             let gamma = Tensor::from_vec(device, &[256], sequence(256, 2))?;
             Ok(Box::new(move || ops::group_norm::group_norm(x.clone(), 8, &gamma, &gamma, 1e-5, true)))
         })
+        .of_sizes(Sizes::GroupNorm { pixels: side * side, channels: 256, groups: 8 })
     };
     vec![job("pixel decoder [144, 144, 256]", 144), job("pixel decoder [288, 288, 256]", 288)]
 }

@@ -3,7 +3,7 @@
 use super::form::{Form, any_form, seeded};
 use super::{Case, sequence};
 use crate::compare::Tolerance;
-use crate::job::Job;
+use crate::job::{Job, Sizes};
 use proptest::prelude::*;
 use sam3i_engine::{Device, Result, Tensor, ops};
 use sam3i_kernels::layer_norm::flops;
@@ -63,6 +63,7 @@ pub fn published() -> Vec<Job> {
             let gamma = Tensor::from_vec(device, &[c], sequence(c, 2))?;
             Ok(Box::new(move || ops::layer_norm::layer_norm(&x, &gamma, &gamma, 1e-5)))
         })
+        .of_sizes(Sizes::LayerNorm { rows, channels: c })
     };
     vec![
         job("ViT [5184, 1024]", 5184, 1024),

@@ -2,7 +2,7 @@
 
 use super::{Bf16Case, Case, F16Case, int8_devices, rounded_products, sequence, values};
 use crate::compare::{Tolerance, assert_close};
-use crate::job::Job;
+use crate::job::{Job, Sizes};
 use proptest::prelude::*;
 use sam3i_engine::ops::Activation;
 use sam3i_engine::ops::matmul::{
@@ -192,6 +192,7 @@ pub fn published_linear() -> Vec<Job> {
                 linear(&x, &w, LinearOptions { bias: Some(&bias), activation, residual: residual.as_ref() })
             }))
         })
+        .of_sizes(Sizes::Weighted { m, n, k })
     };
     vec![
         job("ViT qkv [5184, 1024] x [3072, 1024]", [5184, 1024, 3072], Activation::None, false),
@@ -211,6 +212,7 @@ pub fn published_product() -> Vec<Job> {
             let b = Tensor::from_vec(device, &[n, k], sequence(n * k, 2))?;
             Ok(Box::new(move || matmul_transposed(&a, &b)))
         })
+        .of_sizes(Sizes::Activations { m, n, k })
     };
     vec![
         job("mask logits of 5 [82944, 256] x [5, 256]", [82_944, 256, 5]),

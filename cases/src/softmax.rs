@@ -2,7 +2,7 @@
 
 use super::{Case, extreme_values, sequence};
 use crate::compare::Tolerance;
-use crate::job::Job;
+use crate::job::{Job, Sizes};
 use proptest::prelude::*;
 use sam3i_engine::{Device, Result, Tensor, ops};
 use sam3i_kernels::softmax::flops;
@@ -39,6 +39,7 @@ pub fn published() -> Vec<Job> {
             let x = Tensor::from_vec(device, &[rows, cols], sequence(rows * cols, 1))?;
             Ok(Box::new(move || ops::softmax::softmax(&x)))
         })
+        .of_sizes(Sizes::Softmax { rows, columns: cols })
     };
     vec![
         job("a window's scores, 16 heads [9216, 576]", 9216, 576),

@@ -36,19 +36,19 @@ pub fn variants(threads: Option<usize>) -> Result<Vec<Variant>> {
     Ok(found)
 }
 
-/// The GPU's variants, with f32 and with f16 weights, running these WGSL texts in place of our kernels of that name; none
-/// if this machine or this build has no GPU.
+/// The GPU's variants, with f32 and with f16 weights, their names with this ending, running these WGSL texts in place of our kernels
+/// of that name; none if this machine or this build has no GPU.
 ///
 /// # Errors
-/// [`sam3i_engine::Error::Gpu`] if it does not start, or no kernel has such a name.
+/// [`sam3i_engine::Error::Gpu`] if it does not start, [`sam3i_engine::Error::GpuOption`] if no kernel has such a name.
 #[cfg(feature = "gpu")]
-pub fn gpu_variants(overrides: &BTreeMap<String, String>) -> Result<Vec<Variant>> {
+pub fn gpu_variants(overrides: &BTreeMap<String, String>, ending: &str) -> Result<Vec<Variant>> {
     let mut found = Vec::new();
     for (name, dtype) in [("gpu", DType::F32), ("gpu-f16", DType::F16)] {
         let mut options = GpuOptions::default().dtype(dtype);
         options.overrides.clone_from(overrides);
         match Device::gpu(&options) {
-            Ok(device) => found.push(Variant { name: name.to_owned(), device }),
+            Ok(device) => found.push(Variant { name: format!("{name}{ending}"), device }),
             Err(Error::NoGpu { .. }) => return Ok(found),
             Err(error) => return Err(error),
         }
@@ -61,7 +61,7 @@ pub fn gpu_variants(overrides: &BTreeMap<String, String>) -> Result<Vec<Variant>
 /// # Errors
 /// Never.
 #[cfg(not(feature = "gpu"))]
-pub fn gpu_variants(_: &BTreeMap<String, String>) -> Result<Vec<Variant>> {
+pub fn gpu_variants(_: &BTreeMap<String, String>, _: &str) -> Result<Vec<Variant>> {
     Ok(Vec::new())
 }
 

@@ -31,8 +31,8 @@ const PICTURE: [usize; 2] = [640, 480];
 #[command(after_help = "\
 Examples:
   sam3i bench --model sam3i.safetensors --runs 5
-  sam3i bench --config CONFIG.json --json      (no download: synthetic weights of these sizes)
-  sam3i bench --device gpu --tune              (once for each GPU, driver and model)")]
+  sam3i bench --config CONFIG.json --json      # no download: synthetic weights of these sizes
+  sam3i bench --device gpu --tune              # once for each GPU, driver and model")]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,

@@ -11,7 +11,7 @@ use clap_complete::Shell;
 #[command(after_help = "\
 Examples:
   sam3i completions bash > ~/.local/share/bash-completion/completions/sam3i
-  sam3i completions zsh > ~/.zfunc/_sam3i      (with ~/.zfunc in fpath)
+  sam3i completions zsh > ~/.zfunc/_sam3i      # with ~/.zfunc in fpath
   sam3i completions fish > ~/.config/fish/completions/sam3i.fish")]
 pub struct Args {
     /// The shell

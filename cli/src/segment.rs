@@ -26,11 +26,11 @@ const EXAMPLES: &str = "\
 Examples:
   sam3i segment photo.jpg -p \"the mug left of the laptop\" --model sam3i.safetensors
   sam3i segment *.jpg -p mug --level complex -p \"what would keep you dry?\" --out-dir out
-      (the mug at the level simple, the question at the level complex)
+      # the mug at the level simple, the question at the level complex
   sam3i segment photo.jpg --box 100,150,500,450 --neg-box 40,183,318,204
   sam3i segment photo.jpg -p chair --level concept --json | jq '.prompts[].instances[].score'
   sam3i segment photos -p dog -p cat --format json,coco,yolo --skip-existing
-      (photos and all below; what an earlier run finished is passed over)
+      # photos and all below; what an earlier run finished is passed over
   sam3i segment 'scans/**/*.png' --prompts prompts.jsonl --tile 1008 --overlap 128 --format geojson
   ffmpeg -i film.mp4 -f image2pipe -c:v png - | sam3i segment - -p dog --out-dir frames
 

@@ -164,7 +164,8 @@ impl Device {
     /// A GPU.
     ///
     /// # Errors
-    /// [`Error::NoGpu`] if there is none such, [`Error::GpuDType`] for bf16 weights, [`Error::Gpu`] if it does not start.
+    /// [`Error::NoGpu`] if there is none such, [`Error::GpuDType`] for bf16 weights, [`Error::GpuOption`] for a kernel or form that
+    /// there is not, [`Error::Gpu`] if it does not start.
     #[cfg(feature = "gpu")]
     pub fn gpu(options: &crate::gpu::GpuOptions) -> Result<Self> {
         Ok(Self::new(Kind::Gpu(crate::gpu::Gpu::start(options)?)))
@@ -214,6 +215,20 @@ impl Device {
         seen.into_iter().map(|(call, seen)| (call, seen.form, seen.source)).collect()
     }
 
+    /// The forms a GPU has for a call, why it has not got the others, and the one it would run; `None` on other devices.
+    #[cfg(feature = "gpu")]
+    #[must_use]
+    pub fn gpu_offers(&self, site: crate::gpu::Site) -> Option<crate::gpu::Offers> {
+        self.as_gpu().map(|gpu| gpu.offers(site))
+    }
+
+    /// Whether a GPU was asked for a kernel of that name since it was started, and compiled it.
+    #[cfg(feature = "gpu")]
+    #[must_use]
+    pub fn has_compiled(&self, kernel: &str) -> bool {
+        self.as_gpu().is_some_and(|gpu| gpu.has_compiled(kernel))
+    }
+
     /// Measures the forms of every call a GPU was asked for, and uses the fastest from now on. A form runs only if it is
     /// `allowed` (op and form, as in [`crate::gpu::FORMS`]) and computes there what the portable one does. `tell` hears of each
     /// call. Nothing happens on other devices.
@@ -236,7 +251,7 @@ impl Device {
     /// a GPU.
     ///
     /// # Errors
-    /// [`Error::Gpu`] if there is no place for it or it cannot be written.
+    /// [`Error::GpuOption`] if there is no place for it or it cannot be written.
     #[cfg(feature = "gpu")]
     pub fn store_tuned(&self) -> Result<Option<std::path::PathBuf>> {
         self.as_gpu().map(crate::gpu::Gpu::store_tuned).transpose()

@@ -89,6 +89,25 @@ pub enum Error {
         /// The driver's words.
         reason: String,
     },
+    /// A GPU device was asked for something that there is not, or that cannot be done.
+    #[error("{what}: {reason}")]
+    GpuOption {
+        /// What was asked for.
+        what: String,
+        /// Why not, and what would do.
+        reason: String,
+    },
+    /// A WGSL text that was given in place of a kernel does not compile, or does not bind as the kernel does.
+    #[error(
+        "the text in place of the kernel {kernel} was refused: {reason}\n\
+         mend the text: line numbers are its own, and it has to keep our text's bindings, `Params` and `const` lines"
+    )]
+    KernelText {
+        /// The kernel's name.
+        kernel: &'static str,
+        /// The compiler's words, with line and column.
+        reason: String,
+    },
     /// The GPU is gone: reset by its driver, unplugged, or out of memory.
     #[error("the GPU was lost ({reason}; last it was asked for {last}); start again, or use the CPU")]
     GpuLost {

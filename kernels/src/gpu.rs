@@ -112,7 +112,8 @@ pub fn specialised<'a>(text: &'a str, constants: &[Constant]) -> Result<Cow<'a, 
             text = Cow::Owned(text.replace("coop_mat8x8", &format!("coop_mat{side}x{side}")));
         }
         if name == "F16" && value == "true" {
-            text = Cow::Owned(format!("enable f16;\n{}", text.replace(STORED, "alias Stored = vec4<f16>;")));
+            // On the first line, so that a compiler counts lines as the text's author does.
+            text = Cow::Owned(format!("enable f16; {}", text.replace(STORED, "alias Stored = vec4<f16>;")));
         }
     }
     Ok(text)

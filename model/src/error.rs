@@ -48,6 +48,9 @@ pub enum Error {
              original checkpoint"
     )]
     NoPointPrompts,
+    /// A model was asked about a picture that another one has looked at.
+    #[error("another model has looked at this picture: encode it with the one that is asked")]
+    OtherModel,
     /// There is no model at a path.
     #[error("{}: no model here: {problem}", path.display())]
     NoModel {

@@ -1,6 +1,5 @@
 //! The whole model: a picture is encoded once, then asked any number of prompts.
 
-use crate::Result;
 use crate::checkpoint::Checkpoint;
 use crate::config::Config;
 use crate::grounding::decoder::{Decoder, Memory};
@@ -20,9 +19,11 @@ use crate::text::{Tokenizer, Tokens};
 use crate::vit::Trunk;
 use crate::watch::{Stage, Step, Steps, unwatched};
 use crate::weights::{Source, Weights};
+use crate::{Error, Result};
 use sam3i_engine::ops::matmul::MatrixValues;
 use sam3i_engine::{Device, Tensor, ops, trace};
 use std::collections::HashMap;
+use std::fmt;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,17 +52,38 @@ pub struct Model {
     text: Lazy<TextEncoder>,
     text_adapters: [Lazy<TextAdapters>; 3],
     text_cache: Mutex<HashMap<(Vec<u32>, Level), Tensor>>,
+    /// Which model it is, for the pictures it has looked at.
+    identity: Arc<()>,
 }
 
-/// A picture the model has looked at. Cheap to clone: clones share their tensors.
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Model")
+            .field("config", self.config())
+            .field("device", &self.device)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A picture the model has looked at: features on the model's device. Cheap to clone: clones share their tensors. It belongs to
+/// the model that made it.
 #[derive(Clone)]
 pub struct ImageEmbedding {
+    model: Arc<()>,
     pyramid: Pyramid,
     kept: Arc<Kept>,
     width: usize,
     height: usize,
     preprocess: Duration,
     encode: Duration,
+}
+
+impl fmt::Debug for ImageEmbedding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { width, height, encode, .. } = self;
+        let mut fields = f.debug_struct("ImageEmbedding");
+        fields.field("width", width).field("height", height).field("encode", encode).finish_non_exhaustive()
+    }
 }
 
 /// What the first prompt computes from the picture alone, for those that follow.
@@ -178,6 +200,7 @@ impl Model {
             text: Lazy::default(),
             text_adapters: Default::default(),
             text_cache: Mutex::default(),
+            identity: Arc::default(),
             checkpoint,
         })
     }
@@ -248,7 +271,8 @@ impl Model {
         self.device.finish()?; // so that the time is this picture's
         let encode = start.elapsed();
         let (width, height) = (picture.width(), picture.height());
-        Ok(ImageEmbedding { pyramid, kept: Arc::default(), width, height, preprocess, encode })
+        let (model, kept) = (self.identity.clone(), Arc::default());
+        Ok(ImageEmbedding { model, pyramid, kept, width, height, preprocess, encode })
     }
 
     /// Everything in the picture that the prompt means, best first.
@@ -256,7 +280,9 @@ impl Model {
     /// A prompt of examples alone runs at the concept level, whatever level it names.
     ///
     /// # Errors
-    /// [`Error::EmptyPrompt`](crate::Error::EmptyPrompt), [`Error::BadExample`](crate::Error::BadExample), [`Error::NoPointPrompts`](crate::Error::NoPointPrompts), [`Error::Engine`](crate::Error::Engine).
+    /// [`Error::EmptyPrompt`](crate::Error::EmptyPrompt), [`Error::BadExample`](crate::Error::BadExample),
+    /// [`Error::NoPointPrompts`](crate::Error::NoPointPrompts); [`Error::OtherModel`](crate::Error::OtherModel) for a picture that another
+    /// model has looked at; [`Error::Engine`](crate::Error::Engine) if the device fails, or the weights a prompt first needs cannot be read.
     pub fn segment(
         &self,
         image: &ImageEmbedding,
@@ -278,6 +304,9 @@ impl Model {
         options: &SegmentOptions,
         watch: impl Fn(Step) -> ControlFlow<()>,
     ) -> Result<Segmentation> {
+        if !Arc::ptr_eq(&image.model, &self.identity) {
+            return Err(Error::OtherModel);
+        }
         let config = self.config();
         let geometry = prompt.geometry(image.width, image.height)?;
         let (caption, level) = match &prompt.text {

@@ -8,19 +8,19 @@ use crate::watch::Steps;
 use sam3i_engine::{Tensor, ops};
 use std::time::Duration;
 
-/// What counts as an answer.
+/// What counts as an answer. [`SegmentOptions::default`] is what the published code does: both thresholds 0.5, everything kept.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct SegmentOptions {
-    /// Queries with a score above this are kept.
+    /// Queries with a score (0 to 1) above this are kept. Default 0.5.
     pub threshold: f32,
-    /// Pixels with a probability above this belong to a mask.
+    /// Pixels with a probability (0 to 1) above this belong to a mask; 1 and more leave masks empty, less than 0 is 0. Default 0.5.
     pub mask_threshold: f32,
-    /// Keep at most this many, best first.
+    /// Keep at most this many, best first. Default: all.
     pub top_k: Option<usize>,
-    /// Drop masks of fewer pixels.
+    /// Drop masks of fewer pixels of the picture. Default 0.
     pub min_area: usize,
-    /// Hand out the logits that masks are made of.
+    /// Hand out the logits that masks are made of, in [`Instance::logits`]. Default: no.
     pub keep_logits: bool,
 }
 
@@ -76,7 +76,7 @@ impl SegmentOptions {
 
     /// The logit a mask's pixel must be above.
     fn mask_logit(&self) -> f32 {
-        let p = f64::from(self.mask_threshold);
+        let p = f64::from(self.mask_threshold).clamp(0.0, 1.0);
         (p / (1.0 - p)).ln() as f32
     }
 }
@@ -115,13 +115,13 @@ pub struct Timings {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Instance {
-    /// The query that found it.
+    /// The query that found it, from 0 on.
     pub query: usize,
-    /// How well it matches, 0 to 1.
+    /// How well it matches, 0 to 1: its probability times the presence (spec section 15).
     pub score: f32,
     /// `x0, y0, x1, y1` in pixels of the picture, not clipped to it.
     pub box_xyxy: [f32; 4],
-    /// Pixels of the mask.
+    /// Pixels of the mask, at the picture's size.
     pub area: usize,
     /// The mask at the picture's size, in COCO's run-length code.
     pub rle: Rle,
@@ -133,11 +133,11 @@ pub struct Instance {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct MaskLogits {
-    /// Values a column.
+    /// Rows: four times the model's grid of patches.
     pub height: usize,
-    /// Values a row.
+    /// Columns, likewise.
     pub width: usize,
-    /// The values, row by row.
+    /// The values `[height, width]`, row by row.
     pub values: Vec<f32>,
 }
 
@@ -211,6 +211,8 @@ mod tests {
     #[test]
     fn half_probability_is_logit_zero() {
         assert_eq!(SegmentOptions::default().mask_logit(), 0.0);
-        assert_eq!(SegmentOptions::default().mask_threshold(1.0).mask_logit(), f32::INFINITY);
+        let of = |p: f32| SegmentOptions::default().mask_threshold(p).mask_logit();
+        assert_eq!([of(1.0), of(2.0)], [f32::INFINITY; 2]);
+        assert_eq!([of(0.0), of(-1.0)], [f32::NEG_INFINITY; 2]);
     }
 }

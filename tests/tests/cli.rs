@@ -393,30 +393,82 @@ fn devices_bench_and_completions_answer() {
 }
 
 /// Set `SAM3I_BLESS` to write the page anew after a change that is meant.
+/// The help of a command and of all below it, as the help itself names them.
+fn collect_help(folder: &TempFolder, command: &[&str], pages: &mut Vec<String>) {
+    let help = sam3i(folder.path(), &[command, &["--help"]].concat()).stdout;
+    pages.push(help.clone());
+    for below in commands_of(&help) {
+        collect_help(folder, &[command, &[below]].concat(), pages);
+    }
+}
+
+/// What stands under `Commands:` of a help.
+fn commands_of(help: &str) -> Vec<&str> {
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let listed = listed.take_while(|line| !line.is_empty());
+    // Two spaces before a name; more before what continues a line.
+    let names =
+        listed.filter(|line| !line.starts_with("   ")).filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| *name != "help").collect()
+}
+
+/// A line of a manual page without roff's escapes.
+fn unescaped(line: &str) -> String {
+    line.replace("\\-", "-")
+        .replace("\\*(Aq", "'")
+        .replace("\\(aq", "'")
+        .replace("\\&", "")
+        .replace("\\\\", "\\")
+}
+
+#[test]
+fn every_command_has_a_manual_page_whose_examples_can_be_copied() {
+    fn check(folder: &TempFolder, command: &[&str], program: &str) -> usize {
+        let help = sam3i(folder.path(), &[command, &["--help"]].concat()).stdout;
+        let name = [&["sam3i"], command].concat().join("-");
+        let page = fs::read_to_string(folder.path().join(format!("man/{name}.1"))).expect(&name);
+        let title = page.lines().find(|line| line.starts_with(".TH ")).expect("a title");
+        let footer = format!("\"{program}\" \"sam3i manual\"");
+        assert!(
+            title.starts_with(&format!(".TH {name} 1 ")) && unescaped(title).ends_with(&footer),
+            "{title}"
+        );
+        assert!(!page.contains(".SH EXTRA") && page.matches(".nf").count() == page.matches(".fi").count());
+
+        let verbatim: Vec<String> = page
+            .lines()
+            .skip_while(|line| *line != ".nf")
+            .skip(1)
+            .take_while(|line| *line != ".fi")
+            .map(unescaped)
+            .collect();
+        let examples = help.lines().skip_while(|line| *line != "Examples:").skip(1);
+        let examples: Vec<&str> =
+            examples.take_while(|line| line.starts_with("  ")).map(|line| &line[2..]).collect();
+        assert_eq!(verbatim, examples, "{name}");
+        // A shell takes what is behind a command for a remark, not for more arguments.
+        assert!(!examples.iter().any(|line| line.contains("   (")), "{examples:?}");
+        examples.len()
+            + commands_of(&help)
+                .iter()
+                .map(|below| check(folder, &[command, &[below]].concat(), program))
+                .sum::<usize>()
+    }
+    let folder = TempFolder::new("cli-man");
+    let run = sam3i(folder.path(), &["man", "--dir", "man"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let program = sam3i(folder.path(), &["--version"]).stdout;
+    assert!(check(&folder, &[], program.trim()) >= 25, "as many examples");
+    let first = sam3i(folder.path(), &["man"]).stdout;
+    assert_eq!(first, fs::read_to_string(folder.path().join("man/sam3i.1")).expect("the first page"));
+}
+
 #[test]
 fn help_is_as_recorded() {
     let folder = TempFolder::new("cli-help");
-    let verbs = [
-        "segment",
-        "predict",
-        "merge",
-        "eval",
-        "import",
-        "convert",
-        "inspect",
-        "synth",
-        "bench",
-        "verify",
-        "kernels",
-        "devices",
-        "completions",
-        "man",
-    ];
-    let mut pages = vec![sam3i(folder.path(), &["--help"]).stdout];
-    pages.extend(verbs.map(|verb| sam3i(folder.path(), &[verb, "--help"]).stdout));
-    pages.extend(
-        ["list", "check", "bench"].map(|verb| sam3i(folder.path(), &["kernels", verb, "--help"]).stdout),
-    );
+    let mut pages = Vec::new();
+    collect_help(&folder, &[], &mut pages);
+    assert!(pages.len() >= 22, "only {} commands are found", pages.len());
     let page = pages.join("\n----------\n\n");
     let recorded = data("help.txt");
     if std::env::var_os("SAM3I_BLESS").is_some() {

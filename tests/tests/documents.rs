@@ -1,8 +1,9 @@
 //! Every command in the documents, run as a reader would.
 //!
 //! Blocks marked `sh` are run by bash, in the order of the document, in a folder of its own that has the files the documents
-//! speak of (see `workplace`). A block that begins with a line `# needs ...` needs what a test has not got; its calls of
-//! `sam3i` are only parsed, and what it names of this repository has to be there.
+//! speak of (see `workplace`). A block that begins with a line `# needs ...` needs what not every machine has. Either the machine is asked
+//! for it ([`PROGRAMS`]), or the block is in [`UNRUN`] with the reason; then its calls of `sam3i` are only parsed, and what it names of
+//! this repository has to be there.
 
 use sam3i_tests::command::{binary, sam3i};
 use sam3i_tests::goldens::{TempFolder, data};
@@ -15,24 +16,139 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
 }
 
-/// All documents, README first.
+/// All documents of the repository, wherever they are.
 fn documents() -> Vec<PathBuf> {
-    let mut found = vec![root().join("README.md"), root().join("ARCHITECTURE.md")];
-    let list = |folder: &str| {
-        let entries = fs::read_dir(root().join(folder)).expect("a folder of the repository");
-        let mut files: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
-        files.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
-        files.sort();
-        files
-    };
-    found.extend(list("docs"));
-    found.extend(list("examples"));
+    fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).expect("a folder of the repository") {
+            let entry = entry.expect("an entry");
+            let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+            let is_folder = entry.file_type().expect("a type").is_dir();
+            if is_folder && !name.starts_with('.') && !["target", "out"].contains(&name.as_str()) {
+                collect(&path, found);
+            } else if !is_folder && name.ends_with(".md") {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    collect(&root(), &mut found);
+    found.sort();
     found
+}
+
+/// Blocks that no test runs: the document, what the block needs, its number of commands, and what is tested instead. Exact, so that a
+/// command that is new in one of them is thought of here too.
+const UNRUN: [(&str, &str, usize, &str); 19] = [
+    (
+        "README.md",
+        "a C compiler, and a picture as PPM (`ffmpeg -i picture.png picture.ppm`)",
+        3,
+        "capi/tests/program.rs compiles and runs this program with the system's compiler",
+    ),
+    (
+        "docs/adding-a-kernel.md",
+        "a GPU (software such as lavapipe will do) and an editor beside it",
+        3,
+        "tests/kernels.rs runs all three on a text that is changed, broken and mended",
+    ),
+    (
+        "docs/adding-a-kernel.md",
+        "a GPU (software such as lavapipe will do)",
+        1,
+        "tests/kernels.rs reads what it lists",
+    ),
+    ("docs/data-sets.md", "Ray (`pip install ray`)", 1, "tests/engines.rs runs it where Ray is installed"),
+    ("docs/gpu.md", "a GPU", 2, "tests/gpu.rs tunes a model; the second needs the published weights"),
+    ("docs/gpu.md", "lavapipe", 1, "tests/ops.rs runs itself so, in child processes"),
+    (
+        "docs/gpu.md",
+        "root, and Debian's package lists",
+        14,
+        "nothing: it installs a driver of another release",
+    ),
+    ("docs/gpu.md", "Debian's package lists", 3, "nothing: it fetches another driver"),
+    (
+        "docs/gpu.md",
+        "12 GiB of memory, and an hour without a card; full.json's sizes as CONFIG.json",
+        3,
+        "parity.rs and gpu.rs run the same on the small models",
+    ),
+    ("docs/gpu.md", "a GPU in hardware", 7, "the same verbs run on a GPU in software"),
+    (
+        "docs/many-pictures.md",
+        "Python packages",
+        2,
+        "tests/exports.rs reads every format back without them; the second line runs its ignored test",
+    ),
+    ("docs/nano.md", "a Python with numpy", 2, "tests/nano.rs measures the same scenes in Rust"),
+    (
+        "docs/performance.md",
+        "Python with benches/peers/requirements.txt, and a model of the published sizes in synthetic/",
+        1,
+        "nothing: it measures another program",
+    ),
+    (
+        "docs/performance.md",
+        "a quiet machine, Linux and Python",
+        2,
+        "the_measurement_of_a_batch_measures_every_thread, below, with six pictures",
+    ),
+    (
+        "examples/README.md",
+        "Python, with numpy and Pillow",
+        1,
+        "tests/nano.rs holds the same scenes to their scores",
+    ),
+    ("tools/nano/README.md", "Debian's package lists, npm and pip", 8, "nothing: it fetches the art"),
+    (
+        "tools/nano/README.md",
+        "the environment above, and the goldens",
+        4,
+        "nothing: nano's own checks, in PyTorch",
+    ),
+    (
+        "tools/nano/README.md",
+        "the environment above, and days",
+        7,
+        "nothing: it trains; tests/nano.rs has what came of it",
+    ),
+    (
+        "tools/nano/README.md",
+        "the environment above, and checkpoints",
+        6,
+        "tests/nano.rs measures the same scenes in Rust",
+    ),
+];
+
+/// What a block may need that a machine is asked for: the words, a program, its arguments, and what it answers if it is the right one.
+const PROGRAMS: [(&str, &str, &[&str], &str); 2] = [
+    ("GNU parallel", "parallel", &["--version"], "GNU parallel"),
+    ("refs(unc).p, and Python", "python3", &["--version"], "Python 3"),
+];
+
+/// Whether the machine has what a block needs; a line says so if not.
+fn has_what_it_needs(block: &Block) -> bool {
+    let Some((words, program, arguments, answer)) =
+        PROGRAMS.iter().find(|(words, ..)| Some(*words) == block.needs())
+    else {
+        return false;
+    };
+    let run = Command::new(program).args(*arguments).output();
+    let there = run.is_ok_and(|run| String::from_utf8_lossy(&run.stdout).contains(answer));
+    if !there {
+        eprintln!("SKIPPED: {} needs {words}, which this machine has not got", block.place);
+    }
+    there
+}
+
+/// A document's path in the repository.
+fn name_of(document: &Path) -> String {
+    document.strip_prefix(root()).expect("in the repository").to_string_lossy().replace('\\', "/")
 }
 
 /// A fenced block.
 struct Block {
-    /// `README.md:12`.
+    /// `docs/gpu.md:12`.
     place: String,
     /// What stands behind the opening fence.
     kind: String,
@@ -40,7 +156,7 @@ struct Block {
 }
 
 fn blocks(document: &Path) -> Vec<Block> {
-    let name = document.file_name().expect("a file").to_string_lossy().into_owned();
+    let name = name_of(document);
     let text = fs::read_to_string(document).expect("a document");
     let mut blocks: Vec<Block> = Vec::new();
     let mut inside = false;
@@ -69,8 +185,8 @@ impl Block {
         self.kind == "sh"
     }
 
-    fn needs_something(&self) -> bool {
-        self.text.starts_with("# needs ")
+    fn needs(&self) -> Option<&str> {
+        self.text.lines().next()?.strip_prefix("# needs ")
     }
 
     /// Its commands, continued lines joined, remarks left out.
@@ -96,6 +212,8 @@ fn workplace(name: &str) -> TempFolder {
         symlink(target, path(file)).expect("linked");
     }
     image::open(root().join("examples/party.png")).expect("a scene").save(path("photo.jpg")).expect("saved");
+    // An empty list, as pickle's first protocol has it.
+    folder.write("refs(unc).p", b"(lp0\n.");
     let model = sam3i(folder.path(), &["convert", "nano", "-o", "sam3i.safetensors"]);
     assert_eq!(model.code, 0, "{}", model.stderr);
     fs::create_dir(path("bin")).expect("made");
@@ -156,30 +274,64 @@ fn every_command_in_the_documents_runs() {
         if blocks.is_empty() {
             continue;
         }
-        let folder = workplace(&document.file_stem().expect("a name").to_string_lossy());
-        for block in blocks.iter().filter(|block| !block.needs_something()) {
+        let folder = workplace(&name_of(&document).replace('/', "-"));
+        let (run, unrun): (Vec<_>, Vec<_>) =
+            blocks.iter().partition(|block| block.needs().is_none() || has_what_it_needs(block));
+        for block in run {
             bash(&folder, &block.place, &block.text);
             ran += block.commands().len();
         }
         only_parse(&folder);
-        for block in blocks.iter().filter(|block| block.needs_something()) {
-            check_unrun(&folder, block);
+        for block in unrun {
+            check_unrun(&folder, &document, block);
         }
     }
     assert!(ran >= 20, "only {ran} commands ran");
 }
 
-/// Parses the calls of `sam3i` and `cargo` of a block that cannot be run, and looks for the scripts it names.
-fn check_unrun(folder: &TempFolder, block: &Block) {
+#[test]
+fn what_no_test_runs_is_listed_with_the_reason() {
+    let mut unrun = Vec::new();
+    for document in documents() {
+        let name = name_of(&document);
+        for block in blocks(&document).into_iter().filter(Block::is_shell) {
+            let Some(needs) = block.needs() else { continue };
+            if !PROGRAMS.iter().any(|(words, ..)| *words == needs) {
+                unrun.push((name.clone(), needs.to_owned(), block.commands().len()));
+            }
+        }
+    }
+    let mut listed: Vec<_> =
+        UNRUN.iter().map(|(name, needs, count, _)| (name.to_string(), needs.to_string(), *count)).collect();
+    unrun.sort();
+    listed.sort();
+    assert_eq!(unrun, listed, "what is not run (left) is not what the list says (right)");
+    assert!(UNRUN.iter().all(|(.., instead)| !instead.is_empty()));
+}
+
+/// Parses the calls of `sam3i` and `cargo` of a block that cannot be run, looks for the scripts it names, and in those for the options.
+fn check_unrun(folder: &TempFolder, document: &Path, block: &Block) {
     for command in block.commands() {
         let mut words = command.split_whitespace().skip_while(|word| word.contains('='));
         match words.next() {
             Some("sam3i" | "cargo") => bash(folder, &block.place, &command),
             Some("python" | "python3") => {
                 let named = words.next().expect("a script");
-                let is_there = named.starts_with('-')
-                    || [folder.path(), &root()].iter().any(|base| base.join(named).exists());
-                assert!(is_there, "{}: {named} is not there", block.place);
+                if named.starts_with('-') {
+                    continue; // a module, or the text itself
+                }
+                let bases = [folder.path(), &root(), document.parent().expect("a folder")];
+                let script = bases.iter().find_map(|base| fs::read_to_string(base.join(named)).ok());
+                let script = script.unwrap_or_else(|| panic!("{}: {named} is not there", block.place));
+                for option in words.filter(|word| word.starts_with("--") && !script.contains("sys.argv[3:]"))
+                {
+                    let option = option.split('=').next().unwrap_or(option);
+                    assert!(
+                        script.contains(&format!("\"{option}\"")),
+                        "{}: {named} has no {option}",
+                        block.place
+                    );
+                }
             }
             _ => {}
         }
@@ -189,7 +341,27 @@ fn check_unrun(folder: &TempFolder, block: &Block) {
 #[test]
 fn every_block_of_commands_is_marked_as_one() {
     for block in documents().iter().flat_map(|document| blocks(document)) {
-        let starts = ["sam3i ", "cargo ", "python ", "pip ", "export ", "hf ", "curl ", "git "];
+        let starts = [
+            "sam3i ",
+            "cargo ",
+            "python ",
+            "python3 ",
+            "pip ",
+            "export ",
+            "hf ",
+            "curl ",
+            "git ",
+            "npm ",
+            "mkdir ",
+            "apt-get ",
+            "cc ",
+            "./",
+            "tools/",
+            "benches/",
+            "seq ",
+            "parallel ",
+            "ffmpeg ",
+        ];
         let looks = block.commands().iter().any(|line| starts.iter().any(|start| line.starts_with(start)));
         assert!(!looks || block.is_shell(), "{}: write ```sh, so that its commands are run", block.place);
     }
@@ -229,8 +401,11 @@ fn every_step_on_a_card_is_a_command_that_there_is() {
     assert!(parsed >= 10 && scripts >= 2, "{steps}");
 }
 
-/// Blocks of Rust that are not in the code: a change the reader is to make.
-const TO_BE_WRITTEN: [&str; 1] = ["let mut sums = [0f32; LANES];"];
+/// Blocks of Rust that are not in the code: a change the reader is to make, tested below.
+const TO_BE_WRITTEN: [&str; 2] = [
+    "use crate::isa::{Arithmetic, Isa, multiversion};",
+    "multiversion!(fn softmax_rows = softmax_rows_body::<A>",
+];
 
 #[test]
 fn code_in_the_documents_is_taken_from_code_that_is_compiled() {
@@ -254,25 +429,155 @@ fn code_in_the_documents_is_taken_from_code_that_is_compiled() {
     }
 }
 
-/// What docs/adding-a-kernel.md has its reader do to the softmax can be done to the one that is there.
-#[test]
-fn the_softmax_that_the_document_changes_is_the_one_in_the_source() {
+/// The softmax as docs/adding-a-kernel.md has its reader change it.
+fn changed_softmax() -> String {
     let of_rust = blocks(&root().join("docs/adding-a-kernel.md")).into_iter().filter(|b| b.kind == "rust");
-    let changes: Vec<_> = of_rust.take(2).map(|block| block.text).collect();
-    let [old, new] = &changes[..] else { panic!("the old lines and the new ones") };
-    assert!(new.starts_with(TO_BE_WRITTEN[0]), "{new}");
+    let changes: Vec<_> = of_rust.take(3).map(|block| block.text).collect();
+    let [old_uses, new_uses, new_code] = &changes[..] else { panic!("old lines, new ones, and the code") };
+    assert!(new_uses.starts_with(TO_BE_WRITTEN[0]) && new_code.starts_with(TO_BE_WRITTEN[1]), "{new_uses}");
     let source = fs::read_to_string(root().join("kernels/src/softmax/cpu.rs")).expect("the source");
-    let flat: String = source.lines().map(|line| format!("{}\n", line.trim_start())).collect();
-    assert_eq!(flat.matches(old.as_str()).count(), 1, "these lines are not in the source:\n{old}");
-
-    let changed = flat.replace(old, new);
-    assert_eq!(changed.matches("sum_of").count(), 1, "nothing but its definition is left of it");
-    assert!(changed.contains("#[inline(always)]\nfn sum_of("), "it can be removed as the document says");
-    let (declared, used) = (changed.find("fn softmax_row("), changed.find(new.as_str()));
-    assert!(
-        declared < used && changed[used.expect("it is there")..].contains("for o in out {\n*o *= scale;")
+    assert_eq!(
+        source.matches(old_uses.as_str()).count(),
+        1,
+        "these lines are not in the source:\n{old_uses}"
     );
-    assert!(changed.contains("let max = max_of(x);") && changed.contains("const LANES: usize"));
+    let source = source.replace(old_uses, new_uses);
+
+    // From the line that begins with `multiversion!` to the end of `softmax_row`.
+    let from = source.find("\nmultiversion!").expect("the line") + 1;
+    let function = source.find("\nfn softmax_row(").expect("the function");
+    let to = function + source[function..].find("\n}\n").expect("its end") + 3;
+    let source = format!("{}{new_code}{}", &source[..from], &source[to..]);
+    // The function `sum_of` at the end of the file, with the line above it.
+    let from = source.find("#[inline(always)]\nfn sum_of(").expect("the function with its line");
+    let source = source[..from].to_owned();
+    assert!(!source.contains("sum_of"), "something still calls it:\n{source}");
+    source
+}
+
+/// What docs/adding-a-kernel.md has its reader do to the softmax can be done to the one that is there, compiles, and computes the same.
+#[test]
+fn the_softmax_that_the_document_makes_compiles_and_is_right() {
+    let folder = TempFolder::new("documents-softmax");
+    folder.write("cpu.rs", changed_softmax().as_bytes());
+    let kernels = root().join("kernels/src");
+    let library = format!(
+        r#"
+        #![allow(dead_code, unused_macros, unused_imports)]
+        #[path = "{kernels}/isa.rs"] mod isa;
+        #[path = "{kernels}/math.rs"] mod math;
+        mod parallel {{
+            pub fn for_rows(out: &mut [f32], row: usize, _: usize, f: impl Fn(usize, &mut [f32])) {{
+                if row > 0 {{ f(0, out) }}
+            }}
+        }}
+        mod softmax {{
+            #[path = "{folder}/cpu.rs"] pub mod cpu;
+            #[path = "{kernels}/softmax/reference.rs"] pub mod reference;
+        }}
+        fn main() {{
+            for cols in [1, 2, 15, 16, 17, 31, 32, 33, 576] {{
+                let x: Vec<f32> = (0..5 * cols).map(|i| (i * 37 % 101) as f32 / 4.0 - 9.0).collect();
+                for isa in isa::Isa::available() {{
+                    let (mut out, mut expected) = (vec![f32::NAN; x.len()], vec![0.0; x.len()]);
+                    softmax::cpu::run(isa, cols, &x, &mut out);
+                    softmax::reference::run(cols, &x, &mut expected);
+                    for (a, b) in out.iter().zip(&expected) {{
+                        assert!((a - b).abs() <= 1e-7 + 1e-5 * b, "{{a}} for {{b}}, {{cols}} columns, {{isa}}");
+                    }}
+                }}
+            }}
+        }}
+        "#,
+        kernels = kernels.display(),
+        folder = folder.path().display()
+    );
+    folder.write("main.rs", library.as_bytes());
+    let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let compiled = Command::new(compiler)
+        .args([
+            "--edition",
+            "2024",
+            "-C",
+            "opt-level=1",
+            "-D",
+            "unused_variables",
+            "-o",
+            "softmax",
+            "main.rs",
+        ])
+        .current_dir(folder.path())
+        .output()
+        .expect("the compiler runs");
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    let run = Command::new(folder.path().join("softmax")).output().expect("it runs");
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+}
+
+/// What docs/performance.md has its reader run, on a few pictures.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_measurement_of_a_batch_measures_every_thread() {
+    let folder = TempFolder::new("documents-batch");
+    let measure = |pictures: &str| {
+        Command::new("python3")
+            .arg(root().join("benches/batch/measure.py"))
+            .arg(binary())
+            .args(["--pictures", pictures, "--threads", "2", "--runs", "1", "--json", "batch.json"])
+            .current_dir(folder.path())
+            .output()
+    };
+    let Ok(run) = measure("6") else {
+        eprintln!("SKIPPED: this machine has no python3; the measurement of a batch was not tried");
+        return;
+    };
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let text = String::from_utf8(run.stdout).expect("UTF-8");
+    for row in [
+        "| wall |",
+        "| utilisation: ",
+        "| CPU time of each thread |",
+        "| resident memory, MB,",
+        "6 pictures, 2 threads",
+    ] {
+        assert!(text.contains(row), "{row} is not in\n{text}");
+    }
+    let numbers = fs::read(folder.path().join("batch.json")).expect("written");
+    let numbers: serde_json::Value = serde_json::from_slice(&numbers).expect("JSON");
+    let run = &numbers["runs"][0];
+    let number = |key: &str| run[key].as_f64().expect("a number");
+    let list = |key: &str| -> Vec<f64> {
+        run[key].as_array().expect("a list").iter().map(|v| v.as_f64().expect("a number")).collect()
+    };
+    let threads = list("threads_cpu_s");
+    assert!(threads.len() >= 3, "two that compute, and the one that began: {threads:?}");
+    // What a thread did between the last look and its end is not seen.
+    let (seen, all) = (threads.iter().sum::<f64>(), number("cpu_s"));
+    assert!(seen > 0.5 * all && seen < 1.05 * all + 0.05, "{seen} of {all}");
+    let utilisation = all / (2.0 * number("wall_s"));
+    assert!((number("utilisation") - utilisation).abs() < 1e-9 && utilisation <= 1.05, "{utilisation}");
+    let memory = list("resident_mb");
+    assert!(
+        memory.len() == 10 && memory.iter().all(|&mb| mb > 1.0 && mb <= number("peak_resident_mb") + 1.0)
+    );
+    assert!(!measure("0").expect("it is there").status.success(), "no pictures are nothing to measure");
+}
+
+/// The examples that the help of each command ends with.
+#[test]
+fn examples_in_the_help_are_understood() {
+    let folder = workplace("help");
+    only_parse(&folder);
+    let help = fs::read_to_string(data("help.txt")).expect("the recorded help");
+    let mut seen = 0;
+    for line in help.lines().filter(|line| line.starts_with("  sam3i ") || line.starts_with("  ffmpeg ")) {
+        // What another program does with it, or gives it, is not ours.
+        let ours = line.find("sam3i ").map_or("", |at| &line[at..]);
+        let ours = ours.split(['|', '>']).next().unwrap_or(ours);
+        bash(&folder, "the help", ours);
+        seen += 1;
+    }
+    assert!(seen >= 25, "only {seen} examples are seen");
 }
 
 #[test]

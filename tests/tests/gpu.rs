@@ -399,6 +399,40 @@ fn forms_that_there_are_not_are_refused_in_words() {
     );
 }
 
+/// What is told of a call's form beforehand is what the call then does, at the published model's own sizes.
+#[test]
+fn the_form_that_is_foretold_is_the_one_that_runs_without_an_adapter() {
+    for dtype in [DType::F32, DType::F16] {
+        let mut told = 0;
+        for op in sam3i_tests::cases::list::OPS {
+            for job in op.published() {
+                let device = noop(dtype);
+                // What matmul takes is never f16, whatever the device's weights.
+                let foretold = job.sizes.and_then(|sizes| {
+                    let site = sizes.site(dtype == DType::F16);
+                    Some((site.to_string(), device.gpu_offers(site)?))
+                });
+                let operands = device.gpu_forms().len();
+                assert_eq!(operands, 0, "to ask is not to run");
+                if foretold.is_none() && job.flops > 1_000_000_000 {
+                    continue; // it has one form, and takes its time
+                }
+                job.prepare(&device).and_then(|run| run()).expect("it is recorded");
+                let ran = device.gpu_forms();
+                let (what, op) = (job.what, op.name);
+                match &foretold {
+                    None => assert!(ran.is_empty(), "{op}, {what}: {ran:?} has several forms"),
+                    Some((name, offers)) => {
+                        assert_eq!(ran, [(name.clone(), offers.takes, offers.source)], "{op}, {what}");
+                        told += 1;
+                    }
+                }
+            }
+        }
+        assert!(told >= 20, "only {told} calls");
+    }
+}
+
 /// Keeps what ops report.
 #[derive(Default)]
 struct Records(Mutex<Vec<OpRecord>>);

@@ -114,7 +114,7 @@ fn a_text_of_the_users_takes_a_kernels_place() {
     };
     let same = check(&ours);
     assert_eq!(same.code, 0, "{}", same.stderr);
-    assert!(same.stdout.contains("softmax         gpu "), "{}", same.stdout);
+    assert!(same.stdout.contains("softmax         gpu-yours "), "{}", same.stdout);
 
     let wrong = check(&ours.replace("exp_f32(x[", "exp_f32(0.5 * x["));
     assert_eq!(wrong.code, 2, "{}", wrong.stdout);
@@ -125,11 +125,123 @@ fn a_text_of_the_users_takes_a_kernels_place() {
     let at = 1 + broken.lines().position(|line| line.contains("oops")).expect("a line");
     let broken = check(&broken);
     assert_eq!(broken.code, 2);
-    assert!(broken.stderr.contains(&format!(":{at}:")), "{}", broken.stderr);
+    let says = |words: &str| assert!(broken.stderr.contains(words), "{words}: {}", broken.stderr);
+    says(&format!("my.wgsl:{at}:"));
+    says("the text in place of the kernel softmax was refused");
+    says("mend the text: line numbers are its own");
+    assert!(!broken.stderr.contains("try the CPU"), "{}", broken.stderr);
+    // A mistake that is found only once types are known, and a line that has to be there.
+    let untyped = check(&ours.replace("let row = group.x +", "let row = 1.5 * group.x +"));
+    let at = 1 + ours.lines().position(|line| line.contains("let row = ")).expect("a line");
+    assert!(untyped.code == 2 && untyped.stderr.contains(&format!("my.wgsl:{at}:")), "{}", untyped.stderr);
+    let bound = check(&ours.replace("@binding(2)", "@binding(3)"));
+    assert!(bound.code == 2 && bound.stderr.contains("keep our text's bindings"), "{}", bound.stderr);
 
     let line = ["kernels", "check", "softmax", "--override", "no_such=my.wgsl"];
     let unknown = sam3i(folder.path(), &line);
     assert!(unknown.code == 2 && unknown.stderr.contains("there is no such kernel"), "{}", unknown.stderr);
+    assert!(!unknown.stderr.contains("try the CPU"), "{}", unknown.stderr);
+
+    // What would check or time ours only is refused.
+    folder.write("my.wgsl", ours.as_bytes());
+    let line = ["kernels", "check", "linear", "--override", "softmax=my.wgsl", "--cases", "1"];
+    let elsewhere = sam3i(folder.path(), &line);
+    assert_eq!(elsewhere.code, 2);
+    assert!(elsewhere.stderr.contains("the ops that use it are softmax"), "{}", elsewhere.stderr);
+    folder.write("conv.wgsl", fs::read("../kernels/src/conv/tiled.wgsl").expect("our kernel").as_slice());
+    let line = ["kernels", "check", "--override", "peak_copy=my.wgsl", "--cases", "1"];
+    let unused = sam3i(folder.path(), &line);
+    assert!(unused.code == 2 && unused.stderr.contains("no call runs this kernel"), "{}", unused.stderr);
+}
+
+#[test]
+fn ours_is_timed_beside_a_text_of_the_users() {
+    if sam3i_tests::gpu::devices().is_empty() {
+        return; // told already
+    }
+    let folder = folder("beside");
+    let ours = fs::read_to_string("../kernels/src/mean_rows/mean_rows.wgsl").expect("our kernel");
+    folder.write("my.wgsl", ours.as_bytes());
+    let line = ["kernels", "bench", "--override", "mean_rows=my.wgsl", "--seconds", "0"];
+    let run = sam3i(folder.path(), &[&line[..], &["--json"]].concat());
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let timed = lines(&run);
+    // The op that uses the kernel, on the reference, as it is, and both texts in its place.
+    assert!(timed.iter().all(|line| line["op"] == "mean_rows"), "{}", run.stdout);
+    let variants: BTreeSet<_> = timed.iter().map(|line| line["variant"].as_str().expect("a name")).collect();
+    assert_eq!(variants, BTreeSet::from(["gpu", "gpu-ours", "gpu-yours", "reference"]));
+    for shape in timed.iter().map(|line| &line["shape"]) {
+        let of = |variant: &str| {
+            let line = timed.iter().find(|line| line["shape"] == *shape && line["variant"] == variant);
+            line.expect("a line for each variant")
+        };
+        let ms = |variant: &str| of(variant)["ms"].as_f64().expect("a time");
+        for other in ["gpu", "gpu-ours", "reference"] {
+            let ratio = of("gpu-yours")["times_as_fast_as"][other].as_f64().expect("a ratio");
+            let expected = ms(other) / ms("gpu-yours");
+            assert!((ratio / expected - 1.0).abs() < 1e-6, "{ratio} for {expected}");
+            assert!(of(other).get("times_as_fast_as").is_none(), "only of the user's");
+        }
+    }
+    let table = sam3i(folder.path(), &line);
+    assert_eq!(
+        table.stdout.matches(" times as fast as gpu-ours").count(),
+        timed.len() / 4,
+        "{}",
+        table.stdout
+    );
+}
+
+#[test]
+fn a_gpus_forms_are_listed_with_what_it_takes_and_why_not_the_others() {
+    if sam3i_tests::gpu::devices().is_empty() {
+        return; // told already
+    }
+    let folder = folder("forms");
+    let list = |more: &[&str]| {
+        let run = sam3i(folder.path(), &[&["kernels", "list", "--device", "gpu"], more].concat());
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        run
+    };
+    let of = |report: &Value, op: &str| -> Vec<Value> {
+        let found = report["ops"].as_array().expect("a list").iter().find(|line| line["name"] == op);
+        found
+            .expect("the op")
+            .get("gpu_calls")
+            .map_or(Vec::new(), |calls| calls.as_array().expect("a list").clone())
+    };
+    for dtype in ["f32", "f16"] {
+        let report = lines(&list(&["--dtype", dtype, "--json"])).remove(0);
+        assert_eq!(report["weights"], dtype);
+        for (op, several) in [("linear", 8), ("attention", 7), ("softmax", 2), ("rope", 0)] {
+            let calls = of(&report, op);
+            assert_eq!(calls.is_empty(), several == 0, "{op}");
+            for call in &calls {
+                let forms = call["forms"].as_array().expect("a list");
+                assert_eq!(forms.len(), several, "{op}");
+                let has: Vec<_> = forms.iter().filter(|form| form.get("why_not").is_none()).collect();
+                // The first runs everywhere; what is taken is there; what is not has a reason.
+                assert!(
+                    has.contains(&&forms[0]) && has.iter().any(|form| form["name"] == call["takes"]),
+                    "{call}"
+                );
+                let reasons = forms.iter().filter_map(|form| form.get("why_not"));
+                assert!(reasons.map(|why| why.as_str().expect("words")).all(|why| why.len() > 10), "{call}");
+            }
+        }
+        let rounding = of(&report, "linear")[0]["forms"][2].clone();
+        assert_eq!(rounding["name"], "halves_64");
+        if dtype == "f32" {
+            assert!(rounding["why_not"].as_str().expect("a reason").contains("round to f16"), "{rounding}");
+            assert_eq!(of(&report, "linear")[0]["takes"], "tiled_64");
+        }
+    }
+    let text = list(&[]).stdout;
+    assert!(text.contains("weights in f32") && text.contains("has tiled_64 (matmul_tiled)"), "{text}");
+    assert!(text.contains("would round to f16"), "{text}");
+    // Other devices choose nothing by sizes.
+    let cpu = lines(&sam3i(folder.path(), &["kernels", "list", "--device", "cpu", "--json"])).remove(0);
+    assert!(of(&cpu, "linear").is_empty());
 }
 
 /// A command that goes on, and what it says on both of its outputs, line by line.
@@ -198,13 +310,18 @@ fn a_watched_text_is_checked_again_whenever_it_is_saved() {
     let line = ["kernels", "check", "softmax", "--override", "softmax=my.wgsl", "--watch", "--cases", "5"];
     let running = Running::start(&folder, &line);
     let first = running.until_it_waits();
-    assert!(first.contains("softmax         gpu ") && first.contains(" ok"), "{first}");
+    assert!(first.contains("softmax         gpu-yours ") && first.contains(" ok"), "{first}");
 
     let broken = ours.replacen("fn main(", "fn main(\n    oops,", 1);
     let at = 1 + broken.lines().position(|line| line.contains("oops")).expect("a line");
     save(&broken);
     let second = running.until_it_waits();
-    assert!(second.contains(&format!(":{at}:")) && second.contains("oops"), "{second}");
+    assert!(second.contains(&format!("my.wgsl:{at}:")) && second.contains("oops"), "{second}");
+
+    // Some editors take the file away for a moment.
+    fs::remove_file(folder.path().join("my.wgsl")).expect("removed");
+    let away = running.until_it_waits();
+    assert!(away.contains("my.wgsl"), "{away}");
 
     save(&ours.replace("exp_f32(x[", "exp_f32(0.5 * x["));
     let third = running.until_it_waits();

@@ -5,14 +5,19 @@ use sam3i::{
     Checkpoint, CpuOptions, Device, Error, ImageEmbedding, Level, Mask, Model, Picture, Prompt, ResizeMode,
     SegmentOptions, Segmentation,
 };
-use sam3i_tests::goldens::data;
+use sam3i_tests::command::{binary, sam3i};
+use sam3i_tests::goldens::{TempFolder, data};
+use serde_json::Value;
 use std::cell::RefCell;
+use std::ffi::OsStr;
+use std::fmt::Debug;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-/// Compiles only if values can be shared by threads and sent to them.
-const fn shared<T: Send + Sync + 'static>() {}
+/// Compiles only if values can be shared by threads, sent to them, and shown by a host that derives `Debug`.
+const fn shared<T: Send + Sync + Debug + 'static>() {}
 const _: () = {
     shared::<Model>();
     shared::<Device>();
@@ -84,6 +89,116 @@ fn work_stops_at_any_step_and_the_model_goes_on() {
         model.encode_image_watched(&picture.view(), ResizeMode::default(), |_| ControlFlow::Break(()));
     assert!(matches!(stopped, Err(Error::Stopped)));
     assert!(model.segment(&image, &prompt, &options).is_ok());
+}
+
+#[test]
+fn a_picture_belongs_to_the_model_that_looked_at_it() {
+    let ((model, picture), (other, _)) = (micro(), micro());
+    let image = model.encode_image(&picture.view(), ResizeMode::default()).expect("it encodes");
+    let (prompt, options) = (Prompt::text("person"), SegmentOptions::default());
+    let refused = other.segment(&image, &prompt, &options).expect_err("it never saw the picture");
+    assert!(matches!(refused, Error::OtherModel), "{refused}");
+    model.segment(&image.clone(), &prompt, &options).expect("a clone is the same picture");
+    let shown = format!("{model:?} {image:?}");
+    assert!(shown.contains("cpu") && shown.contains("width: 40") && shown.len() < 2000, "{shown}");
+}
+
+/// An example of `model/examples`, built with these features.
+fn example(name: &str, features: &[&str]) -> Command {
+    let profile_dir = binary().parent().expect("a folder");
+    let profile = match profile_dir.file_name().and_then(OsStr::to_str) {
+        Some("debug") | None => "dev",
+        Some(name) => name,
+    };
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo)
+        .args(["build", "-q", "-p", "sam3i", "--example", name, "--profile", profile, "--target-dir"])
+        .arg(profile_dir.parent().expect("the target directory"))
+        .args(features)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status();
+    assert!(built.expect("cargo runs").success(), "{name} does not compile; cargo's reasons are above");
+    Command::new(profile_dir.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX)))
+}
+
+/// Runs an example in a folder; what it printed.
+fn printed(command: &mut Command, folder: &TempFolder) -> String {
+    let run = command.current_dir(folder.path()).output().expect("it runs");
+    assert!(run.status.success(), "{command:?}: {}", String::from_utf8_lossy(&run.stderr));
+    String::from_utf8(run.stdout).expect("UTF-8")
+}
+
+/// A folder with nano as `sam3i.safetensors`.
+fn with_model(name: &str) -> TempFolder {
+    let folder = TempFolder::new(&format!("library-{name}"));
+    assert_eq!(sam3i(folder.path(), &["convert", "nano", "-o", "sam3i.safetensors"]).code, 0);
+    folder
+}
+
+#[test]
+fn the_examples_answer_as_the_command_does() {
+    let folder = with_model("examples");
+    fs::copy(data("heldout/seen027.jpg"), folder.path().join("photo.jpg")).expect("copied");
+    let one_shot = printed(&mut example("one_shot", &[]), &folder);
+    let line =
+        ["segment", "photo.jpg", "-p", "the mug left of the laptop", "-p", "the largest chair", "--json"];
+    let answer = sam3i(folder.path(), &line);
+    let answer: Value = serde_json::from_str(&answer.stdout).expect("JSON");
+    let mut expected = String::new();
+    for prompt in answer["prompts"].as_array().expect("a list") {
+        for found in prompt["instances"].as_array().expect("a list") {
+            let [text, score, area] =
+                ["text", "score", "area"].map(|key| if key == "text" { &prompt[key] } else { &found[key] });
+            let (text, score) = (text.as_str().expect("a text"), score.as_f64().expect("a number"));
+            expected += &format!("{text}: {score:.2} .. {area} pixels\n");
+        }
+    }
+    let without_boxes: String = one_shot
+        .lines()
+        .map(|line| {
+            let (head, tail) = line.split_once(" at [").expect("a box");
+            format!("{head} .. {}\n", tail.split_once("], ").expect("its end").1)
+        })
+        .collect();
+    assert_eq!(without_boxes, expected);
+    assert!(expected.lines().count() >= 2, "{expected}");
+
+    let scenes = ["umbrella.png", "dogs.png", "no_such.png"];
+    scenes[..2].iter().for_each(|scene| folder.scene(scene, scene));
+    let batch = printed(example("batch", &[]).args(scenes), &folder);
+    let mut counts: Vec<_> = batch.lines().map(str::to_owned).collect();
+    counts.sort();
+    let line = [
+        "segment",
+        "dogs.png",
+        "umbrella.png",
+        "--level",
+        "concept",
+        "-p",
+        "cat",
+        "--threshold",
+        "0.4",
+        "--json",
+    ];
+    let answers = sam3i(folder.path(), &line).stdout;
+    let count = |line: &str| {
+        let answer: Value = serde_json::from_str(line).expect("JSON");
+        let found = answer["prompts"][0]["instances"].as_array().expect("a list").len();
+        format!("{}: {found} found", answer["image"]["file"].as_str().expect("a name"))
+    };
+    assert_eq!(counts, answers.lines().map(count).collect::<Vec<_>>());
+    assert!(batch.contains("umbrella.png: 2 found"), "{batch}");
+}
+
+#[test]
+fn the_embedded_example_needs_no_feature() {
+    let folder = with_model("embedded");
+    let told = printed(example("embedded", &["--no-default-features"]).arg("sam3i.safetensors"), &folder);
+    // A grey frame shows nothing, and the model says how sure it is of that.
+    let last = told.lines().last().expect("a line");
+    let presence = last.strip_prefix("presence ").and_then(|rest| rest.split(';').next()).expect(last);
+    assert!((0.0..0.5).contains(&presence.parse::<f32>().expect(last)), "{told}");
+    assert!(last.ends_with(" bytes of tensors at most"), "{told}");
 }
 
 #[test]

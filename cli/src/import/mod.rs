@@ -19,7 +19,7 @@ Examples:
   sam3i import instructpart InstructPart/test -o sam3i_val.json
   sam3i import coco paco_lvis_v1_test.json -o sam3i_val.json
 
-docs/data-sets.md says what becomes of what, and which converters were tried on real files.";
+docs/data-sets.md says what becomes of what. No converter was tried on the real files yet.";
 
 /// Arguments of `sam3i import`.
 #[derive(Debug, clap::Args)]

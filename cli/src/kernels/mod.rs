@@ -2,14 +2,17 @@
 
 mod bench;
 mod check;
+#[cfg(feature = "gpu")]
+mod forms;
 mod list;
 
 use crate::outcome::Outcome;
 use crate::terminal::{ReaderLeft, describe, error, line};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Subcommand;
 use sam3i_cases::list::{OPS, Op, find};
 use sam3i_cases::variant::{Variant, gpu_variants, variants};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -21,6 +24,8 @@ Examples:
   sam3i kernels check linear --device cpu-bf16 --cases 1000
   sam3i kernels bench attention --device cpu-avx512
   sam3i kernels check softmax --override softmax=my.wgsl --watch
+  sam3i kernels bench softmax --override softmax=my.wgsl
+  sam3i kernels list --device gpu --dtype f16
 
 docs/adding-a-kernel.md walks through a change of a kernel.";
 
@@ -46,13 +51,13 @@ enum Verb {
 /// Which ops, in which variants.
 #[derive(Clone, Debug, clap::Args)]
 struct Selection {
-    /// The ops, by the names of `sam3i kernels list` [default: all]
+    /// The ops, by the names of `sam3i kernels list` [default: all; with --override those that use the kernel]
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// The variants: all, cpu (each of its), reference, or one by its name, such as cpu-avx2; repeat it for more
     #[arg(long, value_name = "VARIANT", default_value = "all")]
     device: Vec<String>,
-    /// Run a WGSL text in place of our GPU kernel of that name, with all checks on; repeat it for more
+    /// Run a WGSL text in place of our GPU kernel of that name, with all checks on; repeat it for more. `bench` times ours beside it
     #[arg(long = "override", value_name = "KERNEL=FILE.wgsl", value_parser = replacement)]
     overrides: Vec<Replacement>,
     /// Start again whenever a file of --override is saved
@@ -63,25 +68,58 @@ struct Selection {
     threads: Option<u16>,
 }
 
+/// What the names of variants end with that run a text of the user's, and our own text in the same way.
+const YOURS: &str = "-yours";
+const OURS: &str = "-ours";
+
 impl Selection {
     fn ops(&self) -> Result<Vec<&'static Op>> {
+        let replaces =
+            |op: &Op| op.gpu.iter().any(|kernel| self.overrides.iter().any(|r| r.kernel == kernel.name));
         if self.names.is_empty() {
-            return Ok(OPS.iter().collect());
+            let all = OPS.iter().filter(|op| self.overrides.is_empty() || replaces(op));
+            return Ok(all.collect());
         }
-        self.names.iter().map(|name| op(name)).collect()
+        let named: Vec<_> = self.names.iter().map(|name| op(name)).collect::<Result<_>>()?;
+        for Replacement { kernel, .. } in &self.overrides {
+            let of = |ops: &mut dyn Iterator<Item = &Op>| -> Vec<_> {
+                ops.filter(|op| op.gpu.iter().any(|k| k.name == kernel)).map(|op| op.name).collect()
+            };
+            let users = of(&mut OPS.iter());
+            let is_used = users.is_empty() || !of(&mut named.iter().copied()).is_empty();
+            ensure!(
+                is_used,
+                "--override {kernel}: the ops that use it are {}; name one of them",
+                users.join(", ")
+            );
+        }
+        Ok(named)
     }
 
-    /// The variants that were asked for, in their own order.
-    fn variants(&self) -> Result<Vec<Variant>> {
-        let mut all = variants(self.threads.map(usize::from))?;
-        let texts = self.overrides.iter().map(Replacement::read).collect::<Result<_>>()?;
-        all.extend(gpu_variants(&texts)?);
+    /// The variants that were asked for, in their own order. With --override those with the user's text, and, if ours are to stand
+    /// `beside` them, the reference, the GPU as it is, and our own text run as the user's is.
+    fn variants(&self, beside: bool) -> Result<Vec<Variant>> {
+        let texts: BTreeMap<_, _> = self.overrides.iter().map(Replacement::read).collect::<Result<_>>()?;
+        let mut all = Vec::new();
+        if texts.is_empty() || beside {
+            all.extend(variants(self.threads.map(usize::from))?);
+            all.extend(gpu_variants(&BTreeMap::new(), "")?);
+        }
         if !texts.is_empty() {
-            ensure!(all.iter().any(is_gpu), "--override replaces GPU kernels, and this machine has no GPU");
-            all.retain(is_gpu);
+            let yours = gpu_variants(&texts, YOURS)?;
+            ensure!(!yours.is_empty(), "--override replaces GPU kernels, and this machine has no GPU");
+            if beside {
+                all.extend(gpu_variants(&self.our_texts(), OURS)?);
+            }
+            all.extend(yours);
         }
         let wants = |wanted: &str, name: &str| {
-            wanted == "all" || name == wanted || (wanted == "cpu" && name.starts_with("cpu-"))
+            let is_cpu = name.starts_with("cpu-");
+            // A text for a GPU is not held against the CPU unless that is asked for.
+            (wanted == "all" && (texts.is_empty() || !is_cpu))
+                || name.trim_end_matches(YOURS).trim_end_matches(OURS) == wanted
+                || name == wanted
+                || (wanted == "cpu" && is_cpu)
         };
         if let Some(unknown) = self.device.iter().find(|w| !all.iter().any(|v| wants(w, &v.name))) {
             let names: Vec<_> = all.iter().map(|variant| variant.name.as_str()).collect();
@@ -90,6 +128,52 @@ impl Selection {
         let chosen = |variant: &Variant| self.device.iter().any(|wanted| wants(wanted, &variant.name));
         Ok(all.into_iter().filter(chosen).collect())
     }
+
+    /// Our texts of the kernels that are replaced.
+    fn our_texts(&self) -> BTreeMap<String, String> {
+        let ours =
+            OPS.iter().flat_map(|op| op.gpu).map(|kernel| (kernel.name.to_owned(), kernel.source.to_owned()));
+        ours.filter(|(name, _)| self.overrides.iter().any(|replaced| replaced.kernel == *name)).collect()
+    }
+
+    /// Which of the replaced kernels a variant has run so far.
+    fn ran<'a>(&'a self, variant: &'a Variant) -> impl Iterator<Item = &'a str> {
+        let names = self.overrides.iter().map(|replaced| replaced.kernel.as_str());
+        names.filter(|name| has_compiled(&variant.device, name))
+    }
+
+    /// # Errors
+    /// If a text of the user's was never run: what was checked or timed then was ours.
+    fn ensure_all_ran<'a>(&self, variants: impl Iterator<Item = &'a Variant> + Clone) -> Result<()> {
+        let yours = variants.filter(|variant| variant.name.ends_with(YOURS));
+        for Replacement { kernel, .. } in &self.overrides {
+            let ran = yours.clone().any(|variant| has_compiled(&variant.device, kernel));
+            ensure!(
+                ran,
+                "--override {kernel}: no call runs this kernel here; `sam3i kernels list --device gpu` says why"
+            );
+        }
+        Ok(())
+    }
+
+    /// An error of a text of the user's, with the file's name where the compiler has none.
+    fn in_files(&self, told: &str) -> String {
+        let of = |r: &&Replacement| told.contains(&format!("kernel {} was refused", r.kernel));
+        match self.overrides.iter().find(of) {
+            Some(Replacement { file, .. }) => told.replace(" wgsl:", &format!(" {}:", file.display())),
+            None => told.to_owned(),
+        }
+    }
+}
+
+#[cfg(feature = "gpu")]
+fn has_compiled(device: &sam3i::Device, kernel: &str) -> bool {
+    device.has_compiled(kernel)
+}
+
+#[cfg(not(feature = "gpu"))]
+fn has_compiled(_: &sam3i::Device, _: &str) -> bool {
+    false
 }
 
 fn op(name: &str) -> Result<&'static Op> {
@@ -97,10 +181,6 @@ fn op(name: &str) -> Result<&'static Op> {
         let names: Vec<_> = OPS.iter().map(|op| op.name).collect();
         format!("there is no op {name}; the ops are {}", names.join(", "))
     })
-}
-
-fn is_gpu(variant: &Variant) -> bool {
-    variant.name.starts_with("gpu")
 }
 
 /// A text of the user's for one of our kernels.
@@ -131,6 +211,13 @@ impl Replacement {
 
 /// Runs `f` once, or, to watch, again and again, whenever a file was saved; then errors are told and do not end it.
 fn repeated(which: &Selection, f: impl Fn() -> Result<Outcome>) -> Result<Outcome> {
+    let f = || {
+        f().map_err(|problem| {
+            let told = describe(&problem);
+            let named = which.in_files(&told);
+            if named == told { problem } else { anyhow!(named) }
+        })
+    };
     if !which.watch {
         return f();
     }
@@ -151,7 +238,7 @@ fn repeated(which: &Selection, f: impl Fn() -> Result<Outcome>) -> Result<Outcom
 
 /// Whether an op has a form of its own in this variant; rounded products are one only for ops that have products.
 fn has_own_form(op: &Op, variant: &Variant) -> bool {
-    match variant.name.as_str() {
+    match variant.name.trim_end_matches(YOURS).trim_end_matches(OURS) {
         "cpu-int8" => op.cpu.has_int8(),
         "cpu-bf16" | "gpu-f16" => op.cpu.has_products(),
         _ => true,

@@ -10,7 +10,7 @@ use super::recorder::{Recorder, SLOT};
 use super::{GpuBounds, GpuCounts, GpuOptions, Weight, tuned};
 use crate::memory::MemoryUse;
 use crate::{DType, Error, Result, trace};
-use sam3i_kernels::gpu::{Constant, Kernel, MOST_GROUPS, Needs, folded};
+use sam3i_kernels::gpu::{self, Constant, Kernel, MOST_GROUPS, Needs, folded};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -227,7 +227,7 @@ impl Gpu {
 
     /// Whether a form that is offered may run: if it is on matrix units, only if it passes its trial.
     pub fn is_right(&self, op: &str, form: &str) -> bool {
-        !matrices::is_on_units(op, form) || self.on_units(op, form).is_some()
+        matrices::unit_form(op, form).is_none() || self.on_units(op, form).is_some()
     }
 
     /// The form a call runs in, see [`Forms::choose`].
@@ -252,18 +252,37 @@ impl Gpu {
 
     /// Whether this device can run a kernel with these constants: wgpu does not check all of it.
     pub fn fits(&self, kernel: &Kernel, constants: &[Constant]) -> bool {
+        self.lacks(kernel, constants).is_none()
+    }
+
+    /// What a kernel with these constants needs that this device has not got.
+    pub fn lacks(&self, kernel: &Kernel, constants: &[Constant]) -> Option<String> {
         let (limits, facts) = (&self.0.limits, self.facts());
         let Needs { f16, subgroups, matrices, shared } = kernel.needs;
-        let side = constants.iter().find(|(name, _)| *name == "SIDE").map(|(_, side)| *side);
-        let threads = kernel.threads_with(constants);
-        (!f16 || facts.f16)
-            && (!subgroups || facts.subgroups.is_some())
-            && (!matrices || side.is_some_and(|side| facts.matrices.contains(&side)))
-            && shared <= limits.max_compute_workgroup_storage_size
-            && threads <= limits.max_compute_invocations_per_workgroup
-            && threads <= limits.max_compute_workgroup_size_x
-            && kernel.inputs < limits.max_storage_buffers_per_shader_stage as usize
-            && kernel.params.size <= SLOT
+        let (threads, side) = (kernel.threads_with(constants), gpu::value(constants, "SIDE"));
+        let more = |what: &str, wanted: u32, most: u32| {
+            (wanted > most).then(|| format!("needs {wanted} {what}, and there are {most}"))
+        };
+        let without = |needed: bool, what: &str| needed.then(|| format!("needs {what}"));
+        without(f16 && !facts.f16, "f16 in kernels")
+            .or_else(|| without(subgroups && facts.subgroups.is_none(), "subgroup operations"))
+            .or_else(|| {
+                let has = side.is_some_and(|side| facts.matrices.contains(&side));
+                without(matrices && !has, "cooperative matrices of its side")
+            })
+            .or_else(|| more("bytes of workgroup memory", shared, limits.max_compute_workgroup_storage_size))
+            .or_else(|| more("threads a workgroup", threads, limits.max_compute_invocations_per_workgroup))
+            .or_else(|| more("threads in a row", threads, limits.max_compute_workgroup_size_x))
+            .or_else(|| {
+                let bindings = kernel.inputs as u32 + 1;
+                more("storage bindings", bindings, limits.max_storage_buffers_per_shader_stage)
+            })
+            .or_else(|| more("bytes of parameters", kernel.params.size as u32, SLOT as u32))
+    }
+
+    /// Whether a kernel of that name was asked for, and compiled.
+    pub fn has_compiled(&self, kernel: &str) -> bool {
+        self.0.pipelines.has(kernel)
     }
 
     /// Records a dispatch. Nothing happens if it has no workgroups.
@@ -273,8 +292,8 @@ impl Gpu {
         }
         let kernel = call.kernel;
         let refused = |reason: String| Error::Gpu { what: kernel.name.to_owned(), reason };
-        if !self.fits(kernel, call.constants) {
-            return Err(refused(format!("this kernel needs more than {} has", self.facts().name)));
+        if let Some(lacking) = self.lacks(kernel, call.constants) {
+            return Err(refused(format!("it {lacking} on {}", self.facts().name)));
         }
         if call.groups.iter().any(|&n| n > MOST_GROUPS) {
             return Err(refused(format!("{:?} workgroups are more than a dispatch may have", call.groups)));

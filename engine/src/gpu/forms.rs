@@ -70,18 +70,28 @@ pub enum Source {
     Portable,
 }
 
-/// A call, as far as the choice of its form goes.
+/// A call of an op that has several forms, as far as the choice among them goes.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Site {
+#[non_exhaustive]
+#[allow(missing_docs)] // sizes, by the names they have in the ops' contracts; `half`: weights are f16
+pub enum Site {
+    /// A product `[m, k] x [n, k]`; linear layers, transposed and 1 x 1 convolutions are products too.
     Product { m: usize, n: usize, k: usize, half: bool },
+    /// Any other convolution.
     Conv { shape: conv::Shape, half: bool },
+    /// Attention.
     Attention { shape: attention::Shape, half: bool },
+    /// Layer norm of rows.
     LayerNorm { rows: usize, channels: usize },
+    /// Group norm of a map.
     GroupNorm { pixels: usize, channels: usize, groups: usize },
+    /// Softmax of rows.
     Softmax { rows: usize, columns: usize },
 }
 
 impl Site {
+    /// The op, by its name in [`FORMS`].
+    #[must_use]
     pub fn op(&self) -> &'static str {
         match self {
             Self::Product { .. } => "product",
@@ -158,7 +168,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Forms {
     /// # Errors
-    /// [`Error::Gpu`] for an op or a form that there is not.
+    /// [`Error::GpuOption`] for an op or a form that there is not.
     pub fn new(options: &GpuOptions, facts: &AdapterFacts) -> Result<Self> {
         let replaced = FORM_OF.iter().filter(|(kernel, ..)| options.overrides.contains_key(*kernel));
         let mut user: BTreeMap<_, _> =
@@ -190,7 +200,24 @@ impl Forms {
             return form;
         }
         let name = site.to_string();
-        let tuned = self.tuned.read().unwrap_or_else(PoisonError::into_inner).form(&name).map(str::to_owned);
+        let (form, source) = self.decide(op, &name, offered, rule, is_right);
+        let mut seen = lock(&self.seen);
+        let known = seen.entry(name).or_insert(Seen { site, form, source });
+        let larger = if site.work() > known.site.work() { site } else { known.site };
+        *known = Seen { site: larger, form, source };
+        form
+    }
+
+    /// The form a call of that name would run in, and who says so.
+    pub fn decide(
+        &self,
+        op: &str,
+        name: &str,
+        offered: &[&'static str],
+        rule: &[&'static str],
+        is_right: &dyn Fn(&str) -> bool,
+    ) -> (&'static str, Source) {
+        let tuned = self.tuned.read().unwrap_or_else(PoisonError::into_inner).form(name).map(str::to_owned);
         let table = TABLE.iter().find(|(adapter, of, _)| *of == op && self.adapter.contains(adapter));
         let said = [
             (self.user.get(op).map(String::as_str), Source::User),
@@ -198,12 +225,7 @@ impl Forms {
             (table.map(|(.., form)| *form), Source::Table),
         ];
         let said = said.into_iter().chain(rule.iter().map(|form| (Some(*form), Source::Rule)));
-        let (form, source) = first_of(said, offered, is_right);
-        let mut seen = lock(&self.seen);
-        let known = seen.entry(name).or_insert(Seen { site, form, source });
-        let larger = if site.work() > known.site.work() { site } else { known.site };
-        *known = Seen { site: larger, form, source };
-        form
+        first_of(said, offered, is_right)
     }
 
     /// The calls that were made since the device was started, the largest of each name.
@@ -248,13 +270,13 @@ fn first_of<'a>(
 }
 
 /// The forms of an op, if it has several.
-fn forms_of(op: &str) -> Option<&'static [&'static str]> {
+pub(super) fn forms_of(op: &str) -> Option<&'static [&'static str]> {
     FORMS.iter().find(|(name, _)| *name == op).map(|(_, forms)| *forms)
 }
 
 /// A form by its op and name.
 fn check(op: &str, form: &str) -> Result<String> {
-    let refused = |reason: String| Error::Gpu { what: format!("choosing {op}={form}"), reason };
+    let refused = |reason: String| Error::GpuOption { what: format!("choosing {op}={form}"), reason };
     let forms = forms_of(op).ok_or_else(|| {
         let ops: Vec<_> = FORMS.iter().map(|(op, _)| *op).collect();
         refused(format!("the ops that have several forms are {}", ops.join(", ")))

@@ -14,6 +14,8 @@ mod health;
 #[cfg(feature = "gpu")]
 mod memory;
 #[cfg(feature = "gpu")]
+mod offers;
+#[cfg(feature = "gpu")]
 pub(crate) mod ops;
 #[cfg(feature = "gpu")]
 mod options;
@@ -39,11 +41,11 @@ pub use adapter::{AdapterFacts, adapters};
 #[cfg(feature = "gpu")]
 pub(crate) use context::{Call, Gpu};
 #[cfg(feature = "gpu")]
-pub(crate) use forms::Site;
-#[cfg(feature = "gpu")]
-pub use forms::{FORMS, Source};
+pub use forms::{FORMS, Site, Source};
 #[cfg(feature = "gpu")]
 pub(crate) use memory::Buffer;
+#[cfg(feature = "gpu")]
+pub use offers::{Form, Offers};
 #[cfg(feature = "gpu")]
 pub use options::{GpuBounds, GpuChoice, GpuCounts, GpuOptions};
 #[cfg(feature = "gpu")]

@@ -30,12 +30,12 @@ impl Pipelines {
     /// None compiled yet; these texts take the place of our kernels of that name.
     ///
     /// # Errors
-    /// [`Error::Gpu`] for a name that no kernel has.
+    /// [`Error::GpuOption`] for a name that no kernel has.
     pub fn new(overrides: &BTreeMap<String, String>) -> Result<Self> {
         let names: Vec<_> = gpu::all().iter().map(|kernel| kernel.name).collect();
         if let Some(unknown) = overrides.keys().find(|name| !names.contains(&name.as_str())) {
             let reason = format!("there is no such kernel; the kernels are {}", names.join(", "));
-            return Err(Error::Gpu { what: format!("replacing {unknown}"), reason });
+            return Err(Error::GpuOption { what: format!("replacing {unknown}"), reason });
         }
         let checked = std::env::var_os(CHECKED_VARIABLE).is_some();
         Ok(Self { made: Mutex::default(), checked, overrides: overrides.clone() })
@@ -56,6 +56,12 @@ impl Pipelines {
         let pipeline = Arc::new(self.compile(device, kernel, constants, made.len())?);
         made.insert(key, pipeline.clone());
         Ok(pipeline)
+    }
+
+    /// Whether a kernel has been compiled, in any of its variants.
+    pub fn has(&self, kernel: &str) -> bool {
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.keys().any(|(name, _)| *name == kernel)
     }
 
     fn compile(
@@ -91,6 +97,9 @@ impl Pipelines {
         });
         match pollster::block_on(scope.pop()) {
             None => Ok(Pipeline { number, pipeline, layout }),
+            Some(error) if self.overrides.contains_key(kernel.name) => {
+                Err(Error::KernelText { kernel: kernel.name, reason: words_of_compiler(&error.to_string()) })
+            }
             Some(error) => Err(Error::Gpu {
                 what: format!("compiling {} {constants:?}", kernel.name),
                 reason: error.to_string(),
@@ -107,8 +116,8 @@ impl Pipelines {
         let replaced = self.overrides.get(kernel.name);
         let text = match replaced {
             None => kernel.specialised(constants),
-            Some(text) => gpu::specialised(text, constants).map_err(|constant| Error::Gpu {
-                what: format!("replacing {}", kernel.name),
+            Some(text) => gpu::specialised(text, constants).map_err(|constant| Error::KernelText {
+                kernel: kernel.name,
                 reason: format!("the text needs the line `const {constant}: ..;` at its top, as ours has it"),
             })?,
         };
@@ -124,6 +133,12 @@ impl Pipelines {
         };
         Ok(module)
     }
+}
+
+/// What a compiler said, without wgpu's account of where it was asked.
+fn words_of_compiler(told: &str) -> String {
+    let at = ["\nShader '", "\n      "].iter().find_map(|start| told.find(start));
+    told[at.unwrap_or(0)..].trim().to_owned()
 }
 
 /// Parameters at a moving offset, then operands to read, then the result.

@@ -153,9 +153,9 @@ impl File {
 /// Writes the measurements of an adapter, all or nothing; the file.
 ///
 /// # Errors
-/// [`Error::Gpu`] if there is no place for it or it cannot be written.
+/// [`Error::GpuOption`] if there is no place for it or it cannot be written.
 pub(super) fn write(place: &TunedForms, facts: &AdapterFacts, tuned: Tuned) -> Result<PathBuf> {
-    let failed = |what: String, reason: String| Error::Gpu { what, reason };
+    let failed = |what: String, reason: String| Error::GpuOption { what, reason };
     let path = path(place, facts).ok_or_else(|| {
         failed(
             "storing what was measured".to_owned(),

@@ -1,12 +1,13 @@
 //! Measuring which form of each call is the fastest on this machine.
 
+use super::offers::offered_and_rule;
 use super::ops::{attention, maps, products, rows};
 use super::tuned::Entry;
 use super::{Gpu, Site, Weight};
 use crate::ops::Activation;
 use crate::ops::attention::Bias;
 use crate::{Device, Result, Tensor};
-use sam3i_kernels::{group_norm, layer_norm, softmax};
+use sam3i_kernels::group_norm;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -42,7 +43,7 @@ pub(crate) fn tune(
     tell: &mut dyn FnMut(&Measured),
 ) -> Result<()> {
     for (call, seen) in gpu.seen() {
-        let mut offered = offered(gpu, seen.site);
+        let (mut offered, _) = offered_and_rule(gpu, seen.site);
         offered.retain(|form| gpu.is_right(seen.site.op(), form));
         if offered.len() < 2 {
             continue;
@@ -54,18 +55,6 @@ pub(crate) fn tune(
         tell(&measured);
     }
     Ok(())
-}
-
-/// The forms a call has on this GPU.
-fn offered(gpu: &Gpu, site: Site) -> Vec<&'static str> {
-    match site {
-        Site::Product { half, .. } => products::forms(gpu, half),
-        Site::Conv { shape, half } => products::conv_forms(gpu, &shape, half),
-        Site::Attention { shape, half } => attention::forms(gpu, &shape, half),
-        Site::LayerNorm { .. } => rows::subgroup_forms(gpu, &layer_norm::gpu::SUBGROUPS),
-        Site::GroupNorm { .. } => rows::subgroup_forms(gpu, &group_norm::gpu::STATISTICS_SUBGROUPS),
-        Site::Softmax { .. } => rows::subgroup_forms(gpu, &softmax::gpu::SUBGROUPS),
-    }
 }
 
 fn measure(

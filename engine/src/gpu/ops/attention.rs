@@ -90,18 +90,24 @@ fn chosen(gpu: &Gpu, shape: &Shape, in_f32: bool) -> Result<Chosen> {
         let problem = format!("heads of {} channels; the GPU takes {MOST_CHANNELS} at most", shape.head_dim);
         return Err(Error::shape("attention", problem, [&[shape.batch, shape.queries, shape.width()][..]]));
     }
+    let site = Site::Attention { shape: *shape, half };
+    let form = gpu.form(site, &forms(gpu, shape, half), &rule(gpu, shape, half));
+    if let Some((units, form)) = gpu.on_units("attention", form) {
+        return Ok(Chosen::Units(units, form));
+    }
+    Ok(Chosen::Flash(*flashes.iter().find(|flash| flash.name == form).unwrap_or(&flashes[0])))
+}
+
+/// The forms that attention takes of itself, best first.
+pub(crate) fn rule(gpu: &Gpu, shape: &Shape, half: bool) -> Vec<&'static str> {
     let mut rule = Vec::new();
     if on_units(shape, half) && shape.queries >= WORTH_IT && shape.keys >= WORTH_IT {
         rule.extend(matrices::usual_attentions(gpu, shape));
     }
     // Few queries leave a card idle, unless they share the keys out; no other form does.
-    rule.extend(flashes.iter().any(|flash| flash.parts > 1).then_some("split"));
+    rule.extend(flashes(gpu, shape, half).iter().any(|flash| flash.parts > 1).then_some("split"));
     rule.extend(half.then_some("halves"));
-    let form = gpu.form(Site::Attention { shape: *shape, half }, &forms(gpu, shape, half), &rule);
-    if let Some((units, form)) = gpu.on_units("attention", form) {
-        return Ok(Chosen::Units(units, form));
-    }
-    Ok(Chosen::Flash(*flashes.iter().find(|flash| flash.name == form).unwrap_or(&flashes[0])))
+    rule
 }
 
 /// The forms of a call, the one that every GPU runs first.

@@ -44,9 +44,19 @@ pub(super) static UNIT_FORMS: [UnitForm; 8] = [
 impl UnitForm {
     /// Whether the GPU can run it with these matrices.
     fn fits(&self, gpu: &Gpu, units: MatrixUnits) -> bool {
+        self.lacks_with(gpu, units).is_none()
+    }
+
+    fn lacks_with(&self, gpu: &Gpu, units: MatrixUnits) -> Option<String> {
         let [side, lanes] = units.constants();
         let size = if self.op == "attention" { "ROWS" } else { "EACH" };
-        gpu.fits(&HALVE, &[]) && gpu.fits(self.kernel, &[side, lanes, (size, self.each)])
+        gpu.lacks(&HALVE, &[]).or_else(|| gpu.lacks(self.kernel, &[side, lanes, (size, self.each)]))
+    }
+
+    /// What it needs that the GPU has not got, with the matrices it would be tried with first; `None` if it has all of it, or no
+    /// matrices.
+    pub fn lacks(&self, gpu: &Gpu) -> Option<String> {
+        candidates_of(gpu).next().and_then(|units| self.lacks_with(gpu, units))
     }
 }
 
@@ -66,9 +76,9 @@ impl MatrixUnits {
     }
 }
 
-/// Whether a form of an op is one on matrix units.
-pub(crate) fn is_on_units(op: &str, name: &str) -> bool {
-    UNIT_FORMS.iter().any(|form| form.op == op && form.name == name)
+/// A form on matrix units, by its op and its name there.
+pub(crate) fn unit_form(op: &str, name: &str) -> Option<&'static UnitForm> {
+    UNIT_FORMS.iter().find(|form| form.op == op && form.name == name)
 }
 
 /// The names of an op's forms on matrix units that the GPU can run. Whether they compute what they should is not known before

@@ -200,7 +200,7 @@ fn how(form: &str, w: &Weight, at: u32, k: usize) -> Constant {
 
 /// The forms that a product or convolution takes of itself, best first: on matrix units where they pay, else with f16 in workgroup
 /// memory where the weight is f16. GPUs without f16 are not offered that.
-fn rule(gpu: &Gpu, half: bool, sizes: [usize; 3]) -> Vec<&'static str> {
+pub(crate) fn rule(gpu: &Gpu, half: bool, sizes: [usize; 3]) -> Vec<&'static str> {
     let mut rule = Vec::new();
     if half && sizes.iter().all(|&n| n >= WORTH_IT) {
         rule.extend(matrices::usual_forms(gpu, sizes[0], sizes[1]));
