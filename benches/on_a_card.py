@@ -26,12 +26,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 EXE = ".exe" if os.name == "nt" else ""
+NVIDIA = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total,clocks.max.sm,power.limit", "--format=csv,noheader"]
 LEAST = 10
 """Seconds below which a step is not begun."""
 TOLD = 80
 """Last lines of a step's output that the report has."""
 OPS = ["linear", "conv", "conv_transpose", "attention", "rotary_attention", "layer_norm", "softmax", "group_norm"]
-"""Ops whose kernels have several forms."""
+"""Ops whose kernels have several forms; the first five multiply."""
+UNITS = [
+    "product=staged_4,conv=staged_4,attention=matrices_64",
+    "product=staged_2,conv=staged_2,attention=matrices_128",
+]
+"""Forms on matrix units. A card that has none runs others instead."""
 
 
 @dataclass
@@ -49,6 +55,10 @@ class Step:
     took: float = 0.0
     log: str = ""
     environment: dict[str, str] = field(default_factory=dict)
+
+    def line(self) -> str:
+        """As one would type it."""
+        return " ".join([*(f"{name}={value}" for name, value in self.environment.items()), *self.command])
 
 
 def steps(args: argparse.Namespace) -> list[Step]:
@@ -80,6 +90,16 @@ def steps(args: argparse.Namespace) -> list[Step]:
             [*check, *OPS, "--cases", "16"],
             90,
         ),
+        *[
+            Step(
+                f"check-units-{number}",
+                "The same in forms on matrix units, which only larger calls choose. One that fails its trial is passed over: the log says so.",
+                [*check[:3], "--device", "gpu-f16", *OPS[:5], "--cases", "16"],
+                45,
+                environment={"SAM3I_GPU_FORMS": forms},
+            )
+            for number, forms in enumerate(UNITS, 1)
+        ],
         Step("bench-f16", "The whole model by stage and op, f16 weights, forms by rule.", bench("f16", "--runs", "10"), 75),
         Step("beside-bf16", "Ours beside `Sam3Model` in bf16, in turn.", beside("bf16"), 100, peer),
         Step(
@@ -112,10 +132,10 @@ def no_peer() -> str | None:
     return {0: None, 3: "an NVIDIA card that PyTorch sees"}.get(code, "benches/peers/requirements.txt")
 
 
-def run(step: Step, seconds: float, out: Path, number: int) -> None:
+def run(step: Step, seconds: float, out: Path, number: int, variables: dict[str, str]) -> None:
     """Runs a step for so long at most; whatever it started ends with it."""
     log = out / f"{number:02}-{step.name}.log"
-    environment = {**os.environ, **step.environment}
+    environment = {**os.environ, **variables, **step.environment}
     group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if os.name == "nt" else {"start_new_session": True}
     start = time.monotonic()
     with log.open("wb") as file:
@@ -166,7 +186,7 @@ def report(out: Path, all_steps: list[Step], args: argparse.Namespace, facts: li
     for number, step in enumerate(all_steps, 1):
         if step.log:
             text = step.log.rstrip().splitlines()
-            lines += ["", f"## {number}. {step.name}", "", "`" + " ".join(step.command) + "`", "", "```"]
+            lines += ["", f"## {number}. {step.name}", "", f"`{step.line()}`", "", "```"]
             lines += text if len(text) <= 2 * TOLD else [*text[:TOLD], f"... ({len(text)} lines)", *text[-TOLD:]]
             lines.append("```")
     part = out / "report.part"
@@ -221,7 +241,7 @@ def main() -> int:
         all_steps = [step for step in all_steps if step.name in args.only]
     if args.dry_run:
         for step in all_steps:
-            print(" ".join(step.command))
+            print(step.line())
         return 0
     for needed in (args.sam3i, args.model):
         if not needed.exists():
@@ -235,14 +255,13 @@ def main() -> int:
     facts = [
         time.strftime("Begun %Y-%m-%d %H:%M UTC", time.gmtime()) + f", {args.minutes:g} minutes.",
         f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} cores.",
-        f"Source {told(['git', 'describe', '--always', '--dirty'])}. {told(['nvidia-smi', '-L'])}",
+        f"Source {told(['git', 'describe', '--always', '--dirty'])}. {told(NVIDIA)}",
     ]
     for number, step in enumerate(all_steps, 1):
         left = 60 * args.minutes - (time.monotonic() - start)
         if step.missing is None and left >= LEAST:
-            step.environment = variables
             print(f"{number:2} {step.name}: {step.why}", flush=True)
-            run(step, min(step.seconds, left), args.out, number)
+            run(step, min(step.seconds, left), args.out, number, variables)
             print(f"   {step.outcome}, {step.took:.0f} s", flush=True)
         report(args.out, all_steps, args, facts)
     print(args.out / "report.md")

@@ -91,6 +91,7 @@ fn full_size_agrees_on_the_gpu() {
 fn shallow() -> Config {
     let mut config = Config::default();
     (config.vit.depth, config.vit.global_blocks) = (2, vec![1]);
+    config.name = "shallow".to_owned();
     (config.text.layers, config.geo_layers, config.enc_layers, config.dec_layers) = (2, 1, 1, 1);
     config
 }
@@ -110,11 +111,12 @@ fn offered_by(model: &Model) -> (Offered, Vec<u8>) {
     (offered, found.instances.iter().flat_map(|i| i.mask().expect("a mask").bits).collect())
 }
 
-fn shallow_agrees(dtype: DType, bounds: Bounds) {
-    let temp = TempFolder::new(&format!("shallow-{dtype}"));
-    sam3i::synth::write_model(&shallow(), temp.path(), FileDType::F32).expect("written");
+/// Holds everything that a model of these sizes offers on the GPU against the CPU's, in f32.
+fn gpu_agrees_with_cpu(config: &Config, dtype: DType, bounds: Bounds) {
+    let Some(device) = gpu::start(&GpuOptions::default().dtype(dtype)).pop() else { return };
+    let temp = TempFolder::new(&format!("{}-{dtype}", config.name));
+    sam3i::synth::write_model(config, temp.path(), FileDType::F32).expect("written");
     let on = |device: &Device| offered_by(&Model::load(temp.path(), device).expect("it loads"));
-    let device = gpu::start(&GpuOptions::default().dtype(dtype)).pop().expect("a GPU");
     let (ours, our_masks) = on(&device);
     let (theirs, their_masks) = on(&Device::cpu(&sam3i::CpuOptions::default()).expect("threads start"));
     assert!(ours.len() > 20 && ours.keys().eq(theirs.keys()), "{:?}", ours.keys());
@@ -139,12 +141,21 @@ fn shallow_agrees(dtype: DType, bounds: Bounds) {
 #[test]
 #[ignore = "needs 6 GiB of memory and a GPU, or a quarter of an hour; see docs/gpu.md"]
 fn the_published_shapes_agree_in_f32_on_the_gpu() {
-    shallow_agrees(DType::F32, FULL);
+    gpu_agrees_with_cpu(&shallow(), DType::F32, FULL);
 }
 
 /// In f16, which no recording at the published size was compared in.
 #[test]
 #[ignore = "needs 6 GiB of memory and a GPU, or a quarter of an hour; see docs/gpu.md"]
 fn the_published_shapes_agree_in_f16_on_the_gpu() {
-    shallow_agrees(DType::F16, SMALL.in_f16(&shallow()));
+    gpu_agrees_with_cpu(&shallow(), DType::F16, SMALL.in_f16(&shallow()));
+}
+
+/// Tensors that no recording has, too.
+#[test]
+fn every_tensor_of_micro_on_the_gpu_is_the_cpus() {
+    let config = Config::read(&data("micro_config.json")).expect("sizes");
+    for (dtype, bounds) in [(DType::F32, SMALL), (DType::F16, SMALL.in_f16(&config))] {
+        gpu_agrees_with_cpu(&config, dtype, bounds);
+    }
 }

@@ -7,7 +7,7 @@ mod forms;
 mod list;
 
 use crate::outcome::Outcome;
-use crate::terminal::{ReaderLeft, describe, error, line};
+use crate::terminal::{ReaderLeft, describe, error, line, start_logging};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Subcommand;
 use sam3i_cases::list::{OPS, Op, find};
@@ -247,6 +247,7 @@ fn has_own_form(op: &Op, variant: &Variant) -> bool {
 
 /// Runs `sam3i kernels`.
 pub fn run(args: &Args) -> Result<Outcome> {
+    start_logging(0); // a form on matrix units that fails its trial is passed over with a warning
     match &args.verb {
         Verb::List(args) => list::run(args).map(|()| Outcome::Done),
         Verb::Check(args) => repeated(&args.which, || check::run(args)),
