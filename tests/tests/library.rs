@@ -164,7 +164,9 @@ fn the_examples_answer_as_the_command_does() {
     assert!(expected.lines().count() >= 2, "{expected}");
 
     let scenes = ["umbrella.png", "dogs.png", "no_such.png"];
-    scenes[..2].iter().for_each(|scene| folder.scene(scene, scene));
+    for scene in &scenes[..2] {
+        folder.scene(scene, scene);
+    }
     let batch = printed(example("batch", &[]).args(scenes), &folder);
     let mut counts: Vec<_> = batch.lines().map(str::to_owned).collect();
     counts.sort();
