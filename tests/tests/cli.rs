@@ -433,7 +433,8 @@ fn every_command_has_a_manual_page_whose_examples_can_be_copied() {
             title.starts_with(&format!(".TH {name} 1 ")) && unescaped(title).ends_with(&footer),
             "{title}"
         );
-        assert!(!page.contains(".SH EXTRA") && page.matches(".nf").count() == page.matches(".fi").count());
+        let lines = |words: &str| page.lines().filter(|line| *line == words).count();
+        assert!(!page.contains(".SH EXTRA") && lines(".nf") == lines(".fi"), "{page}");
 
         let verbatim: Vec<String> = page
             .lines()

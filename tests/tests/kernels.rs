@@ -132,6 +132,7 @@ fn a_text_of_the_users_takes_a_kernels_place() {
     assert!(!broken.stderr.contains("try the CPU"), "{}", broken.stderr);
     // A mistake that is found only once types are known, and a line that has to be there.
     let untyped = check(&ours.replace("let row = group.x +", "let row = 1.5 * group.x +"));
+    assert!(untyped.stderr.matches("Abstract types").count() == 1, "{}", untyped.stderr);
     let at = 1 + ours.lines().position(|line| line.contains("let row = ")).expect("a line");
     assert!(untyped.code == 2 && untyped.stderr.contains(&format!("my.wgsl:{at}:")), "{}", untyped.stderr);
     let bound = check(&ours.replace("@binding(2)", "@binding(3)"));

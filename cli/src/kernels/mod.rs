@@ -160,7 +160,12 @@ impl Selection {
     fn in_files(&self, told: &str) -> String {
         let of = |r: &&Replacement| told.contains(&format!("kernel {} was refused", r.kernel));
         match self.overrides.iter().find(of) {
-            Some(Replacement { file, .. }) => told.replace(" wgsl:", &format!(" {}:", file.display())),
+            // The parser calls a text `wgsl`, what comes after it calls it by the kernel.
+            Some(Replacement { kernel, file }) => {
+                ["wgsl", kernel.as_str()].iter().fold(told.to_owned(), |told, name| {
+                    told.replace(&format!("─ {name}:"), &format!("─ {}:", file.display()))
+                })
+            }
             None => told.to_owned(),
         }
     }

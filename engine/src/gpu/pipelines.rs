@@ -135,10 +135,13 @@ impl Pipelines {
     }
 }
 
-/// What a compiler said, without wgpu's account of where it was asked.
+/// What a compiler said, without wgpu's account of where it was asked: from the sentence that begins with `Shader` to the next empty
+/// line, or what is indented most.
 fn words_of_compiler(told: &str) -> String {
-    let at = ["\nShader '", "\n      "].iter().find_map(|start| told.find(start));
-    told[at.unwrap_or(0)..].trim().to_owned()
+    match told.find("\nShader ") {
+        Some(at) => told[at..].trim_start().split("\n\n").next().unwrap_or_default().trim_end().to_owned(),
+        None => told[told.find("\n      ").unwrap_or(0)..].trim().to_owned(),
+    }
 }
 
 /// Parameters at a moving offset, then operands to read, then the result.
@@ -166,4 +169,23 @@ fn layout(device: &wgpu::Device, kernel: &Kernel) -> wgpu::BindGroupLayout {
         label: Some(kernel.name),
         entries: &entries,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::words_of_compiler;
+
+    #[test]
+    fn a_compilers_words_are_told_with_their_line_and_once() {
+        let typed = "Validation Error\n\nCaused by:\n  In Device::create_shader_module\n    \nShader validation error: main is \
+                     invalid\n  x softmax:64:15\n64 | let\n\n\n      Expression [3] is invalid\n";
+        assert_eq!(
+            words_of_compiler(typed),
+            "Shader validation error: main is invalid\n  x softmax:64:15\n64 | let"
+        );
+        let bound =
+            "Validation Error\n\nCaused by:\n  In Device\n    Error matching\n      Binding is missing\n";
+        assert_eq!(words_of_compiler(bound), "Binding is missing");
+        assert_eq!(words_of_compiler("out of memory"), "out of memory");
+    }
 }
