@@ -42,7 +42,7 @@ pub struct Answering<'a> {
 /// What the workers share.
 struct Shared<'a> {
     journal: Mutex<&'a mut Journal>,
-    progress: Mutex<Progress>,
+    progress: Progress,
     bad: Mutex<BTreeSet<String>>,
 }
 
@@ -64,8 +64,7 @@ impl Answering<'_> {
     ) -> Result<BTreeSet<String>> {
         let paths: Vec<PathBuf> = pictures.iter().map(|asked| asked.path.clone()).collect();
         let queue = Mutex::new(pictures.into_iter().zip(Ahead::start(paths.into_iter().map(read))));
-        let shared =
-            Shared { journal: Mutex::new(journal), progress: Mutex::new(progress), bad: Mutex::default() };
+        let shared = Shared { journal: Mutex::new(journal), progress, bad: Mutex::default() };
         workers::run(self.workers, |failed| self.work(&queue, &shared, failed))?;
         Ok(shared.bad.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
@@ -94,7 +93,7 @@ impl Answering<'_> {
                 Err(Failure::Run(error)) => return Err(error),
                 Err(Failure::Picture(error)) => self.tell(&asked, &error, shared),
             }
-            lock(&shared.progress).step(false);
+            shared.progress.step(false);
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use crate::dump::{self, Dump, watched};
 use crate::files::Files;
 use crate::inputs::Input;
 use crate::profile::{Profile, milliseconds};
+use crate::progress::Progress;
 use crate::query::Query;
 use crate::questions::Questions;
 use crate::report::{
@@ -99,6 +100,8 @@ pub struct Asker {
     pub nms: Option<f64>,
     /// The directory that intermediate tensors go to, and who else watches.
     pub dump: Option<(PathBuf, Option<Arc<Profile>>)>,
+    /// Told of every tile.
+    pub progress: Progress,
 }
 
 /// Time spent on looking at pictures, and the file their tensors go to.
@@ -153,7 +156,7 @@ impl Asker {
         let report = Report {
             schema: SCHEMA,
             image: ImageReport {
-                file: input.path.display().to_string(),
+                file: input.file().display().to_string(),
                 width: size[0],
                 height: size[1],
                 tiles: tiled,
@@ -204,7 +207,8 @@ impl Asker {
         looked.encode += embedding.encode_time();
         let mut answers = Vec::with_capacity(queries.len());
         for (index, query) in queries.iter().enumerate() {
-            let ask = || model.segment_watched(&embedding, &query.prompt, options, |_| stop::flow());
+            let options = query.options(options);
+            let ask = || model.segment_watched(&embedding, &query.prompt, &options, |_| stop::flow());
             let answer = unless_stopped(watched(dump.as_ref(), &format!("p{index}"), ask))?;
             let Some(answer) = answer else { return Ok(None) };
             check_number(&answer, &query.title())?;
@@ -226,9 +230,11 @@ impl Asker {
         options.top_k = None;
         let mut found: Vec<Vec<Segmentation>> = Vec::new();
         found.resize_with(queries.len(), Vec::new);
+        let mut progress = self.progress.tiles(tiles.len());
         for &Tile { x, y, width, height } in tiles {
             let part = view.crop(x, y, width, height)?;
             let Some(answers) = self.look(&part, queries, &options, looked)? else { return Ok(None) };
+            progress.step();
             found.iter_mut().zip(answers).for_each(|(found, answer)| found.push(answer));
         }
         let size = [view.width(), view.height()];
@@ -281,6 +287,7 @@ fn prompt_report((index, (query, answer)): (usize, (&Query, Segmentation))) -> P
         level: answer.level.to_string(),
         boxes: query.examples.boxes.clone(),
         points: query.examples.points.clone(),
+        threshold: query.threshold,
         tokens: answer.tokens,
         truncated: answer.truncated,
         presence: answer.presence,

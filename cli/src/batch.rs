@@ -62,27 +62,30 @@ pub struct Answer {
     pub logits: Vec<MaskLogits>,
 }
 
-/// Reads pictures one ahead. Those that an earlier run finished are known by `skip`.
+/// Reads pictures one ahead. `layout` knows those that an earlier run finished, and those whose names are taken.
 pub fn read(
     inputs: Vec<Input>,
     options: &DecodeOptions,
-    skip: Option<Layout>,
+    layout: Option<Layout>,
     questions: &Arc<Questions>,
 ) -> Ahead<Opened> {
     let (options, questions) = (options.clone(), questions.clone());
     let of_sources = options.clone();
     let sources = inputs.into_iter().flat_map(move |input| input.sources(&of_sources));
-    Ahead::start(sources.map(move |source| open(source, &options, skip.as_ref(), &questions)))
+    Ahead::start(sources.map(move |source| open(source, &options, layout.as_ref(), &questions)))
 }
 
-fn open(source: Source, options: &DecodeOptions, skip: Option<&Layout>, questions: &Questions) -> Opened {
+fn open(source: Source, options: &DecodeOptions, layout: Option<&Layout>, questions: &Questions) -> Opened {
     let input = source.input.clone();
-    if let Some(report) = skip.and_then(|layout| layout.finished(&input, questions)) {
+    if let Some(Err(error)) = layout.map(|layout| layout.check_free(&input)) {
+        return Opened { input, step: Step::Failed(error) };
+    }
+    if let Some(report) = layout.and_then(|layout| layout.finished(&input, questions)) {
         return Opened { input, step: Step::Finished(report) };
     }
     let start = Instant::now();
     let step = match source.read(options) {
-        Ok(picture) => match check(&picture, &questions.of(&input.path)) {
+        Ok(picture) => match check(&picture, &questions.of(input.file())) {
             Ok(()) => Step::Read(picture, start.elapsed()),
             Err(error) => Step::Failed(error),
         },

@@ -1,6 +1,7 @@
 //! `sam3i convert`: any checkpoint to one .safetensors file under SAM3-I's names.
 
 use crate::model;
+use crate::output::{check_file, make_directory_of};
 use crate::terminal::{grouped, line};
 use crate::weight_type::ConvertedType;
 use anyhow::Result;
@@ -26,9 +27,11 @@ pub struct Args {
 
 /// Runs `sam3i convert`.
 pub fn run(args: &Args) -> Result<()> {
+    check_file(&args.output)?;
     let config = args.config.as_deref().map(Config::read).transpose()?;
     let checkpoint = model::open(&args.input, config)?;
     checkpoint.describe().iter().for_each(|text| line(text));
+    make_directory_of(&args.output)?;
     checkpoint.convert(&args.output, args.dtype.into())?;
     let bytes = std::fs::metadata(&args.output)?.len();
     line(&format!("wrote {} ({} bytes)", args.output.display(), grouped(bytes)));

@@ -1,15 +1,16 @@
 //! Where results go: the options, and the files of pictures.
 
 use crate::export::coco::{self, DataSet, Masks};
-use crate::export::{Format, Found, mask_path, write_mask, yolo};
+use crate::export::{Format, Found, can_draw, mask_path, write_mask, yolo};
 use crate::inputs::Input;
 use crate::output::check_writable;
 use crate::questions::Questions;
 use crate::report::Report;
 use crate::terminal::Messages;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 /// Where files go when nothing else is said.
@@ -83,12 +84,12 @@ impl OutputArgs {
         ensure!(knows, "--skip-existing looks into the json files: add json to --format");
         let inputs = inputs.iter().filter_map(|input| fs::canonicalize(&input.path).ok()).collect();
         Ok(Some(Files {
-            layout: Layout { dir, formats, classes: questions.labels() },
+            layout: Layout { dir, formats, classes: questions.labels(), skip: self.skip_existing },
             tolerance: self.tolerance,
-            skip: self.skip_existing,
             inputs,
             sets: Vec::new(),
             yolo_classes: Vec::new(),
+            lock: None,
         }))
     }
 }
@@ -99,6 +100,19 @@ pub struct Layout {
     dir: PathBuf,
     formats: Vec<Format>,
     classes: Vec<String>,
+    /// Whether finished pictures are passed over.
+    skip: bool,
+}
+
+/// What of a report says whose it is.
+#[derive(Deserialize)]
+struct Whose {
+    image: WhoseImage,
+}
+
+#[derive(Deserialize)]
+struct WhoseImage {
+    file: String,
 }
 
 impl Layout {
@@ -106,15 +120,41 @@ impl Layout {
         self.formats.contains(&format)
     }
 
-    /// What was said about a picture before, if all of its files are there and answer the same prompts.
+    /// Refuses to write over the results of another picture that is called the same, of an earlier run or one beside this.
+    ///
+    /// A picture that is gone, or was named from another directory, cannot be told from this one; its results are replaced.
+    ///
+    /// # Errors
+    /// That.
+    pub fn check_free(&self, input: &Input) -> Result<()> {
+        let json = Format::Json.path(&self.dir, &input.name).filter(|_| self.has(Format::Json));
+        let there = json.as_ref().and_then(|json| fs::read(json).ok());
+        let whose = there.and_then(|bytes| serde_json::from_slice::<Whose>(&bytes).ok());
+        let (Some(json), Some(Whose { image: WhoseImage { file } })) = (json, whose) else { return Ok(()) };
+        let others =
+            matches!((fs::canonicalize(&file), fs::canonicalize(&input.path)), (Ok(a), Ok(b)) if a != b);
+        ensure!(
+            !others,
+            "its results would replace those of {file}, which are called the same: name another directory with --out-dir, or \
+             remove {}",
+            json.display()
+        );
+        Ok(())
+    }
+
+    /// What was said about a picture before, if all of its files are there and answer the same prompts, and such pictures
+    /// are to be passed over.
     pub fn finished(&self, input: &Input, questions: &Questions) -> Option<Report> {
+        if !self.skip {
+            return None;
+        }
         if self.has(Format::Yolo) && !yolo::has_classes(&self.dir, &self.classes) {
             return None; // its numbers mean other classes
         }
         let json = Format::Json.path(&self.dir, &input.name)?;
         let report: Report = serde_json::from_slice(&fs::read(json).ok()?).ok()?;
-        let asked = questions.of(&input.path);
-        let same = report.image.file == input.path.display().to_string()
+        let asked = questions.of(input.file());
+        let same = report.image.file == input.file().display().to_string()
             && report.prompts.len() == asked.len()
             && report.prompts.iter().zip(asked).all(|(prompt, query)| query.is_of(prompt));
         let mut files = self.formats.iter().filter_map(|format| format.path(&self.dir, &input.name));
@@ -128,13 +168,14 @@ impl Layout {
 pub struct Files {
     layout: Layout,
     tolerance: f64,
-    skip: bool,
     /// The pictures that are read, which are never written over.
     inputs: HashSet<PathBuf>,
     /// The data sets that are being written.
     sets: Vec<DataSet>,
     /// The names that YOLO's numbers stand for: those of earlier runs into the same directory too.
     yolo_classes: Vec<String>,
+    /// Held as long as files for all pictures are written.
+    lock: Option<File>,
 }
 
 impl Files {
@@ -149,6 +190,12 @@ impl Files {
         };
         fs::create_dir_all(dir).with_context(advice)?;
         check_writable(dir).with_context(advice)?;
+        if [Format::Coco, Format::CocoPolygons, Format::Yolo]
+            .into_iter()
+            .any(|format| self.layout.has(format))
+        {
+            self.lock = lock(dir)?;
+        }
         if self.layout.has(Format::Yolo) {
             self.yolo_classes = yolo::write_classes(dir, classes)?;
         }
@@ -168,9 +215,23 @@ impl Files {
         self.layout.has(Format::Npz)
     }
 
-    /// What finished pictures are known by, if they are to be passed over.
-    pub fn skipping(&self) -> Option<Layout> {
-        self.skip.then(|| self.layout.clone())
+    /// Which files there are.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Says which labels the overlays' font lacks letters for.
+    pub fn tell_numbered(&self, messages: Messages) {
+        let classes = self.layout.classes.iter().filter(|_| self.layout.has(Format::Overlay));
+        let numbered: Vec<String> =
+            classes.filter(|label| !can_draw(label)).map(|label| format!("{label:?}")).collect();
+        if !numbered.is_empty() {
+            messages.say(&format!(
+                "the font of overlays has no letters for {}: what is found so bears its number there (#1 is the first in the \
+                 picture's JSON)",
+                numbered.join(", ")
+            ));
+        }
     }
 
     /// Writes a picture's files, the json file last, and returns the one a person opens first.
@@ -227,6 +288,23 @@ impl Files {
         let taken = fs::canonicalize(path).is_ok_and(|path| self.inputs.contains(&path));
         ensure!(!taken, "{} is one of the pictures: name another directory with --out-dir", path.display());
         Ok(path)
+    }
+}
+
+/// Keeps other runs from writing files for all pictures into a directory meanwhile. Where the system cannot lock a directory,
+/// nothing does.
+///
+/// # Errors
+/// When another run is at it.
+fn lock(dir: &Path) -> Result<Option<File>> {
+    let Ok(file) = File::open(dir) else { return Ok(None) };
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => bail!(
+            "another run is writing a data set into {}: name another directory with --out-dir, or wait until it is done",
+            dir.display()
+        ),
+        Err(TryLockError::Error(_)) => Ok(None),
     }
 }
 

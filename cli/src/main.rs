@@ -54,14 +54,16 @@ mod workers;
 
 use args::{Cli, Command};
 use clap::Parser;
+use clap::error::{ContextKind, ErrorKind};
 use outcome::Outcome;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     quiet_vulkan();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(error),
     };
     match run(&cli.command) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
@@ -107,16 +109,32 @@ fn run(command: &Command) -> anyhow::Result<Outcome> {
 }
 
 /// Help and version go to stdout and are no error; wrong usage is told like any other error.
-fn usage(error: &clap::Error) -> ExitCode {
+fn usage(mut error: clap::Error) -> ExitCode {
     if !error.use_stderr() {
         // Nobody is left to tell when stdout is closed.
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
-    let text = error.render().to_string();
+    let dashed = dashed_prompt(std::env::args_os()).filter(|_| error.kind() == ErrorKind::UnknownArgument);
+    if dashed.is_some() {
+        error.remove(ContextKind::Suggested); // it would make a picture of the prompt
+    }
+    let mut text = error.render().to_string();
+    if let Some(prompt) = dashed {
+        let tip = "tip: no prompt is behind -p; one that begins with a dash is given as";
+        text = text.replacen("\n\nUsage", &format!("\n\n  {tip} --prompt='{prompt}'\n\nUsage"), 1);
+    }
     match text.strip_prefix("error: ") {
         Some(message) => terminal::error(message.trim_end()),
         None => terminal::line(text.trim_end()), // the help, for want of arguments
     }
     ExitCode::from(2)
+}
+
+/// What stands where a prompt should, if it begins with a dash and so is taken for an option.
+fn dashed_prompt(args: impl Iterator<Item = OsString>) -> Option<String> {
+    let args: Vec<String> = args.map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let dashed =
+        |pair: &&[String]| ["-p", "--prompt"].contains(&pair[0].as_str()) && pair[1].starts_with('-');
+    args.windows(2).find(dashed).map(|pair| pair[1].clone())
 }

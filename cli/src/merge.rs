@@ -1,6 +1,6 @@
 //! `sam3i merge`: several prediction files into one, sorted as the reference sorts them.
 
-use crate::output::write_whole;
+use crate::output::{check_file, write_whole};
 use crate::terminal::Messages;
 use anyhow::{Result, bail};
 use sam3i::metrics::{Record, predictions};
@@ -24,6 +24,7 @@ pub struct Args {
 
 /// Runs `sam3i merge`.
 pub fn run(args: &Args) -> Result<()> {
+    check_file(&args.output)?;
     let parts: Result<Vec<Vec<Record>>, _> = args.parts.iter().map(|part| predictions::read(part)).collect();
     let parts = parts?;
     refuse_repeated(&args.parts, &parts)?;

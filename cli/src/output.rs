@@ -1,6 +1,6 @@
 //! Files that are whole or not there.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use image::ExtendedColorType;
 use image::codecs::png::PngEncoder;
 use image::{ImageEncoder, ImageError};
@@ -61,6 +61,47 @@ pub fn write_whole(path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> Res
 /// When it cannot.
 pub fn check_writable(dir: &Path) -> Result<()> {
     create_temporary(&dir.join("sam3i")).map(drop)
+}
+
+/// Checks that a file can be written in the end, before the time is spent on what goes into it. Directories that are missing are
+/// made only then ([`make_directory_of`]).
+///
+/// # Errors
+/// When it cannot, or the path names no file; with what to do.
+pub fn check_file(path: &Path) -> Result<()> {
+    ensure!(
+        path != Path::new("-"),
+        "-o -: this file is not written to stdout; name a file (./- if it is to be called so)"
+    );
+    ensure!(!path.is_dir(), "{} is a directory; name the file to write with -o", path.display());
+    let there = directory_of(path).ancestors().find(|dir| dir.exists()).map(Path::to_owned);
+    let there = there.filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| ".".into());
+    check_writable(&there)
+        .with_context(|| format!("{} cannot be written; name another file with -o", path.display()))
+}
+
+/// Makes the directory that a file is to be in.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_directory_of(path: &Path) -> Result<()> {
+    let advice = || format!("{} cannot be written; name another file with -o", path.display());
+    fs::create_dir_all(directory_of(path)).with_context(advice)
+}
+
+/// The directory of a file; `.` for a bare name.
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Makes a directory that a verb is to write to, and checks that files can be made there. `option` names it.
+///
+/// # Errors
+/// When they cannot; with what to do.
+pub fn prepare_directory(dir: &Path, option: &str) -> Result<()> {
+    let advice = || format!("the directory {} cannot be used; name another one with {option}", dir.display());
+    fs::create_dir_all(dir).with_context(advice)?;
+    check_writable(dir).with_context(advice)
 }
 
 /// A file that is removed unless it is renamed.

@@ -11,11 +11,12 @@ use crate::journal::{Journal, Settings};
 use crate::merge::write_records;
 use crate::model::{ModelArgs, missing_adapters};
 use crate::outcome::Outcome;
+use crate::output::{check_file, make_directory_of};
 use crate::profile::{Profile, tables};
 use crate::progress::Progress;
 use crate::terminal::{self, Messages, line};
 use crate::{stop, workers};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use sam3i::metrics::queries::{Query, Question, Select, queries};
 use sam3i::metrics::{Annotations, Record};
@@ -23,7 +24,7 @@ use sam3i::picture::DecodeOptions;
 use sam3i::text::Tokenizer;
 use sam3i::{Checkpoint, Device, Level, Picture, ResizeMode, SegmentOptions};
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -138,11 +139,7 @@ fn fnv1a64(bytes: &[u8]) -> u64 {
 
 /// Runs `sam3i predict`.
 pub fn run(args: &Args) -> Result<Outcome> {
-    ensure!(!args.output.is_dir(), "{} is a directory; name the file to write", args.output.display());
-    ensure!(
-        args.output != Path::new("-"),
-        "-o -: the prediction file is not written to stdout, for its journal lies beside it; name a file"
-    );
+    check_file(&args.output)?;
     terminal::start_logging(args.verbose);
     let messages = Messages::new(args.quiet, args.verbose > 0);
     let (mut asked, annotations_hash) = read_queries(args)?;
@@ -155,6 +152,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     args.device.check_memory(&chosen, &checkpoint, &args.categories, copies, messages)?;
     let settings = settings(args, annotations_hash, &checkpoint, &chosen)?;
     let path = Journal::path_for(&args.output);
+    make_directory_of(&args.output)?;
     let mut journal = Journal::open(&path, &settings)?;
     if journal.len() > 0 {
         messages.say(&format!("{}: going on after {} answers", path.display(), journal.len()));

@@ -23,7 +23,8 @@ struct Options {
     /// What to find: a phrase or a sentence; may be repeated, the picture is looked at once
     #[arg(short, long, value_name = "TEXT")]
     prompt: Vec<String>,
-    /// More prompts, from a file: one a line, or JSON, or JSON Lines, with levels, boxes and the pictures they are for
+    /// More prompts, from a file: one a line, or JSON, or JSON Lines, with levels, thresholds, boxes and the pictures they
+    /// are for; - reads standard input
     #[arg(long, value_name = "FILE")]
     prompts: Vec<PathBuf>,
     /// How much the prompts that follow ask for: concept (a noun phrase), simple (a phrase that refers to something)
@@ -124,6 +125,7 @@ fn from_file(entry: &Entry, level: Level, examples: &Examples) -> Result<Query> 
         Some(text) => Query::new(Some(text.clone()), entry.level.unwrap_or(level), examples),
         None => Query::new(None, Level::Concept, examples),
     };
+    let query = query.with_threshold(entry.threshold);
     let words = match &entry.text {
         Some(text) => Prompt::text(text),
         None => query.prompt.clone(),
@@ -157,7 +159,7 @@ impl PromptArgs {
                 Given::File(path) => {
                     for entry in prompt_file::read(path)? {
                         let query = from_file(&entry, level, &examples);
-                        let query = query.with_context(|| path.display().to_string())?;
+                        let query = query.with_context(|| prompt_file::title(path))?;
                         questions.add(entry.image.as_deref(), query);
                     }
                 }
@@ -176,6 +178,20 @@ impl PromptArgs {
             questions.add(None, Query::new(None, Level::Concept, &examples));
         }
         Ok(questions)
+    }
+
+    /// Whether prompts are read from standard input.
+    ///
+    /// # Errors
+    /// When they are to be read from there twice.
+    pub fn reads_stdin(&self) -> Result<bool> {
+        let files = self
+            .given
+            .iter()
+            .filter(|given| matches!(given, Given::File(path) if prompt_file::is_stdin(path)));
+        let count = files.count();
+        ensure!(count <= 1, "--prompts -: standard input can be read only once: give it once");
+        Ok(count == 1)
     }
 
     fn examples(&self) -> impl Iterator<Item = Example> {

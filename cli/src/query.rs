@@ -2,7 +2,8 @@
 
 use crate::examples::Examples;
 use crate::report::PromptReport;
-use sam3i::{Level, Prompt};
+use sam3i::{Level, Prompt, SegmentOptions};
+use std::borrow::Cow;
 
 /// Most characters of a prompt in messages.
 const LONGEST_TITLE: usize = 80;
@@ -18,13 +19,28 @@ pub struct Query {
     pub examples: Examples,
     /// All of it, as the model takes it.
     pub prompt: Prompt,
+    /// Its own least score, if it has one.
+    pub threshold: Option<f32>,
 }
 
 impl Query {
     /// A sentence, examples, or both.
     pub fn new(text: Option<String>, level: Level, examples: &Examples) -> Self {
         let start = text.clone().map_or_else(Prompt::examples, Prompt::text).level(level);
-        Self { text, level, prompt: examples.added_to(start), examples: examples.clone() }
+        Self { text, level, prompt: examples.added_to(start), examples: examples.clone(), threshold: None }
+    }
+
+    /// With a least score of its own.
+    pub fn with_threshold(self, threshold: Option<f32>) -> Self {
+        Self { threshold, ..self }
+    }
+
+    /// What counts as found: the options of all prompts, but for its own threshold.
+    pub fn options<'a>(&self, common: &'a SegmentOptions) -> Cow<'a, SegmentOptions> {
+        match self.threshold {
+            Some(threshold) => Cow::Owned(common.clone().threshold(threshold)),
+            None => Cow::Borrowed(common),
+        }
     }
 
     /// What a person calls it: the sentence in quotes, or the examples.
@@ -41,6 +57,7 @@ impl Query {
     pub fn is_of(&self, prompt: &PromptReport) -> bool {
         (&self.text, self.level.to_string()) == (&prompt.text, prompt.level.clone())
             && self.examples == Examples::of(prompt)
+            && self.threshold == prompt.threshold
     }
 }
 

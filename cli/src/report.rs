@@ -98,6 +98,9 @@ pub struct PromptReport {
     /// Its example points; left out where there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub points: Vec<PointReport>,
+    /// Its own least score; left out where the one of all prompts holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f32>,
     /// Tokens of the whole text, start and end included.
     pub tokens: usize,
     /// Whether the model saw only the text's beginning.
@@ -160,6 +163,7 @@ mod tests {
             level: "simple".to_owned(),
             boxes: vec![],
             points: vec![],
+            threshold: None,
             tokens: 4,
             truncated: false,
             presence: 0.98,

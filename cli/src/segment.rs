@@ -10,6 +10,7 @@ use crate::files::{Files, OutputArgs};
 use crate::inputs::{InputArgs, Listed};
 use crate::model::{ModelArgs, missing_adapters};
 use crate::outcome::Outcome;
+use crate::output::prepare_directory;
 use crate::profile::{Profile, tables};
 use crate::progress::Progress;
 use crate::prompts::{PromptArgs, check_points};
@@ -17,7 +18,7 @@ use crate::questions::Questions;
 use crate::stop;
 use crate::terminal::{self, Messages};
 use crate::workers::{self, Work};
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use sam3i::{Checkpoint, Level, SegmentOptions};
 use std::sync::Arc;
 
@@ -100,16 +101,25 @@ impl KeepArgs {
     }
 }
 
+/// What is wrong with `segment - --prompts -`.
+const STDIN_TWICE: &str = "--prompts -: standard input holds the pictures or their list; give the prompts in a file, or the pictures by name";
+
 /// Runs `sam3i segment`.
 pub fn run(args: &Args) -> Result<Outcome> {
     terminal::start_logging(args.output.verbose);
     let verbose = args.output.verbose > 0;
     let messages = Messages::new(args.output.quiet, verbose);
+    let prompts_from_stdin = args.prompts.reads_stdin()?;
+    ensure!(!(prompts_from_stdin && args.inputs.reads_stdin()), STDIN_TWICE);
     let questions = args.prompts.questions()?;
     args.tile.check(&questions)?;
     let listed = args.inputs.list(args.output.dir().as_deref())?;
+    ensure!(!(prompts_from_stdin && listed.has_stream()), STDIN_TWICE);
     tell_unknown(&questions, &listed, messages);
     let files = args.output.files(&listed.inputs, &questions)?;
+    if let Some(files) = &files {
+        files.tell_numbered(messages);
+    }
     args.tile.check_formats(files.as_ref(), args.output.dump_tensors.is_some())?;
     let checkpoint = open(args, &questions, messages)?;
     let chosen = args.device.start(Some(&checkpoint), messages)?;
@@ -165,9 +175,10 @@ impl Batch<'_> {
         let mut tally = Tally { failed: !listed.problems.is_empty(), ..Tally::default() };
         listed.problems.iter().for_each(|problem| terminal::error(problem));
         let all = (!listed.has_stream()).then_some(listed.inputs.len());
-        let skip = files.as_ref().and_then(Files::skipping);
+        let layout = files.as_ref().map(|files| files.layout().clone());
         let logits = files.as_ref().is_some_and(Files::want_logits);
-        let pictures = batch::read(listed.inputs, &self.args.inputs.decode_options(), skip, &self.questions);
+        let pictures =
+            batch::read(listed.inputs, &self.args.inputs.decode_options(), layout, &self.questions);
 
         // What fails before the first good picture is told at once: nothing is loaded or written for it.
         let mut pictures = pictures.peekable();
@@ -178,11 +189,14 @@ impl Batch<'_> {
         }
         if pictures.peek().is_some() {
             files.as_mut().map(Files::prepare).transpose()?;
+            if let Some(dir) = &output.dump_tensors {
+                prepare_directory(dir, "--dump-tensors")?;
+            }
             let progress = Progress::start(all, output.quiet);
+            let workers = workers::count(&checkpoint, &self.chosen.device, all);
+            let work = self.work(checkpoint, logits, progress.clone())?;
             let mut writer =
                 Writer { files: files.as_mut(), json: output.json, messages: self.messages, progress, tally };
-            let workers = workers::count(&checkpoint, &self.chosen.device, all);
-            let work = self.work(checkpoint, logits)?;
             writer.run(workers, |done, permits| work.run(workers, pictures, done, permits))?;
             tally = writer.tally;
         }
@@ -200,7 +214,7 @@ impl Batch<'_> {
         Ok(tally.outcome(output.fail_empty))
     }
 
-    fn work(&self, checkpoint: Checkpoint, logits: bool) -> Result<Work<'_>> {
+    fn work(&self, checkpoint: Checkpoint, logits: bool, progress: Progress) -> Result<Work<'_>> {
         let logged = tracing::enabled!(target: "sam3i::op", tracing::Level::TRACE);
         let watched = self.args.profile || self.args.output.verbose > 0 || logged;
         Ok(Work {
@@ -215,6 +229,7 @@ impl Batch<'_> {
             messages: self.messages,
             profile: watched.then(|| self.profile.clone()),
             dump: self.args.output.dump_tensors.clone(),
+            progress,
         })
     }
 }

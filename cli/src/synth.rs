@@ -1,5 +1,6 @@
 //! `sam3i synth`: a model of any size with weights made from names.
 
+use crate::output::prepare_directory;
 use crate::terminal::line;
 use crate::weight_type::WeightType;
 use anyhow::Result;
@@ -23,6 +24,7 @@ pub struct Args {
 /// Runs `sam3i synth`.
 pub fn run(args: &Args) -> Result<()> {
     let config = Config::read(&args.config)?;
+    prepare_directory(&args.output, "-o")?;
     sam3i::synth::write_model(&config, &args.output, args.dtype.into())?;
     line(&format!("wrote {}", args.output.display()));
     Ok(())

@@ -5,6 +5,7 @@ use crate::ask::{Asker, is_gpu_lost};
 use crate::batch::{Done, End, Opened, Step, tell_notes};
 use crate::model::is_small;
 use crate::profile::Profile;
+use crate::progress::Progress;
 use crate::questions::Questions;
 use crate::terminal::Messages;
 use anyhow::{Result, bail};
@@ -33,6 +34,7 @@ pub struct Work<'a> {
     pub profile: Option<Arc<Profile>>,
     /// The directory that intermediate tensors go to.
     pub dump: Option<PathBuf>,
+    pub progress: Progress,
 }
 
 /// Where workers take pictures from.
@@ -122,7 +124,7 @@ impl Work<'_> {
                 Step::Finished(report) => End::Finished(Box::new(report)),
                 Step::Read(picture, reading) => {
                     tell_notes(&input, &picture, self.messages);
-                    let queries = self.questions.of(&input.path);
+                    let queries = self.questions.of(input.file());
                     let mut load = Duration::ZERO;
                     if asker.is_none() && !queries.is_empty() {
                         let start = Instant::now();
@@ -177,6 +179,7 @@ impl Work<'_> {
             tiling: self.tiling,
             nms: self.nms,
             dump: self.dump.clone().map(|dir| (dir, self.profile.clone())),
+            progress: self.progress.clone(),
         })
     }
 
@@ -244,6 +247,7 @@ mod tests {
             messages: Messages::new(true, false),
             profile: None,
             dump: None,
+            progress: Progress::hidden(),
         };
         let (done, told) = sync_channel(count);
         let (permit, permits) = sync_channel(count + 1);

@@ -1,5 +1,6 @@
 //! Many pictures and many prompts, on nano.
 
+use sam3i::mask::{Mask, Rle};
 use sam3i_tests::command::{Run, command, finished, sam3i, sam3i_with_input};
 use sam3i_tests::goldens::{TempFolder, example};
 use serde_json::Value;
@@ -102,12 +103,23 @@ fn what_stands_for_nothing_is_told_and_the_rest_is_done() {
     fs::create_dir(folder.path().join("empty")).expect("made");
     let run = segment(
         &folder,
-        &["no*.png", "empty", "photos/f10.png", "photos/notes.txt", "photos/**x", "-p", "dog", "--json"],
+        &[
+            "no*.png",
+            "https://a.org/x.jpg",
+            "empty",
+            "photos/f10.png",
+            "photos/notes.txt",
+            "photos/**x",
+            "-p",
+            "dog",
+            "--json",
+        ],
     );
     assert_eq!(run.code, 2);
     assert_eq!(run.stdout.lines().count(), 1);
     for words in [
         "sam3i: no*.png: no file matches",
+        "sam3i: https://a.org/x.jpg: pictures are not fetched; pipe it in: curl -L",
         "sam3i: empty: no pictures in this directory",
         "sam3i: photos/notes.txt: not a png, jpeg, webp, bmp or tiff picture: the file is text",
         "sam3i: photos/**x: not a pattern",
@@ -260,10 +272,16 @@ fn a_pipe_of_pngs_is_a_batch() {
     assert!(run.stderr.starts_with("sam3i: stdin.000002: "), "{}", run.stderr);
     assert_eq!(folder.files("out"), ["stdin.000001.json", "stdin.000003.json"]);
     let alone = sam3i_with_input(folder.path(), &line, &dogs);
-    assert_eq!(pictures(&alone), ["-"]);
+    assert_eq!(pictures(&alone), ["stdin"]);
     assert!(folder.files("out").contains(&"stdin.json".to_owned()));
     let first = json(run.stdout.lines().next().expect("a report"));
     assert_eq!(first["prompts"], json(&alone.stdout)["prompts"]);
+    let nothing = sam3i_with_input(folder.path(), &line, b"");
+    assert!(
+        nothing.code == 2 && nothing.stderr.contains("standard input: nothing came"),
+        "{}",
+        nothing.stderr
+    );
     let rubbish = sam3i_with_input(folder.path(), &line, &[&dogs[..], b"something else"].concat());
     assert!(rubbish.code == 2 && rubbish.stdout.lines().count() == 1, "{}", rubbish.stderr);
     assert!(rubbish.stderr.contains("what follows picture 1 is no png"), "{}", rubbish.stderr);
@@ -288,14 +306,14 @@ fn a_pipe_of_other_pictures_is_a_batch_too() {
         let all = sam3i_with_input(folder.path(), &line, &[&dogs[..], &fruit, &png, &dogs].concat());
         assert_eq!(pictures(&all), ["stdin.000001", "stdin.000002", "stdin.000003", "stdin.000004"]);
         let alone = sam3i_with_input(folder.path(), &line, &dogs);
-        assert_eq!(pictures(&alone), ["-"]);
+        assert_eq!(pictures(&alone), ["stdin"]);
         let last = json(all.stdout.lines().last().expect("four"));
         assert_eq!(last["prompts"], json(&alone.stdout)["prompts"], "{format:?}");
     }
     // A film behind a photograph, as telephones store them.
     let photo = [scene_as("dogs.png", Jpeg), vec![7; 100_000]].concat();
     let run = sam3i_with_input(folder.path(), &["segment", "-", "-p", "dog", "--json"], &photo);
-    assert_eq!(pictures(&run), ["-"]);
+    assert_eq!(pictures(&run), ["stdin"]);
     assert!(run.stderr.contains("100000 bytes behind the end of the picture"), "{}", run.stderr);
 }
 
@@ -529,16 +547,6 @@ fn tiles_find_what_each_shows() {
     let one_tile = ask("0.png", &["--tile", "1000"]);
     assert_eq!(one_tile["prompts"], ask("0.png", &[])["prompts"], "a small picture is one tile");
 
-    // A scene in the middle, cut by every seam: what is found in several tiles is one thing.
-    let mut middle = image::RgbImage::from_pixel(640, 640, image::Rgb([120, 140, 130]));
-    image::imageops::replace(&mut middle, &scenes[0], 160, 160);
-    middle.save(folder.path().join("middle.png")).expect("saved");
-    let count = |overlap| {
-        let report = ask("middle.png", &["--tile", "400", "--overlap", overlap]);
-        report["prompts"][0]["instances"].as_array().expect("a list").len()
-    };
-    assert!(count("160") >= 1);
-
     for (line, words) in [
         (&["--tile", "0"][..], "at least 64"),
         (&["--tile", "63"], "at least 64"),
@@ -551,4 +559,41 @@ fn tiles_find_what_each_shows() {
         assert!(run.code == 2 && run.stderr.contains(words), "{line:?}: {}", run.stderr);
     }
     assert_eq!(folder.files("out"), [""; 0]);
+}
+
+/// The masks of a report's only prompt.
+fn masks(report: &Value) -> Vec<Mask> {
+    let instances = report["prompts"][0]["instances"].as_array().expect("a list").iter();
+    let rle = |instance: &Value| serde_json::from_value::<Rle>(instance["rle"].clone()).expect("RLE");
+    instances.map(|instance| rle(instance).decode().expect("a mask")).collect()
+}
+
+fn iou(a: &Mask, b: &Mask) -> f64 {
+    let count = |both: fn(u8, u8) -> u8| {
+        a.bits.iter().zip(&b.bits).filter(|&(&a, &b)| both(a, b) != 0).count() as f64
+    };
+    count(|a, b| a & b) / count(|a, b| a | b)
+}
+
+/// Bits of a dog that a tile shows the edge of are no dogs of their own.
+#[test]
+fn a_thing_that_seams_cut_is_found_once_and_whole() {
+    let folder = TempFolder::new("batch-seams");
+    let scene = image::open(example("dogs.png")).expect("a scene").into_rgb8();
+    let large = image::imageops::resize(&scene, 1280, 1280, image::imageops::CatmullRom);
+    large.save(folder.path().join("large.png")).expect("saved");
+    let ask = |more: &[&str]| {
+        let line = ["large.png", "-p", "the dogs", "--level", "concept", "--json"];
+        masks(&reports(&segment(&folder, &[&line, more].concat()))[0])
+    };
+    let untiled = ask(&[]);
+    assert_eq!(untiled.len(), 2);
+    for (tile, overlap) in [("560", "200"), ("640", "128"), ("900", "450")] {
+        let tiled = ask(&["--tile", tile, "--overlap", overlap, "--threshold", "0.3"]);
+        assert_eq!(tiled.len(), 2, "{tile}");
+        for dog in &untiled {
+            let best = tiled.iter().map(|mask| iou(mask, dog)).fold(0.0, f64::max);
+            assert!(best > 0.6, "{tile}: {best}");
+        }
+    }
 }

@@ -82,6 +82,50 @@ fn floating_point_is_cut_to_what_can_be_shown() {
     assert!(picture.notes[0].starts_with("floating point"), "{:?}", picture.notes);
 }
 
+/// A tiff file of two grey pixels: uncompressed, of so many bits, with these tags more.
+fn grey_tiff(bits: u16, samples: &[u8], more: &[(u16, u16)]) -> Vec<u8> {
+    let length = samples.len() as u16;
+    let tags: Vec<(u16, u16)> =
+        [(256, 2), (257, 1), (258, bits), (259, 1), (262, 1), (273, 8), (277, 1), (278, 1), (279, length)]
+            .into_iter()
+            .chain(more.iter().copied())
+            .collect();
+    let mut file = [b"II*\0", &(8 + u32::from(length)).to_le_bytes()[..], samples].concat();
+    file.extend((tags.len() as u16).to_le_bytes());
+    for (tag, value) in tags {
+        // A short, one of them.
+        file.extend([&tag.to_le_bytes()[..], &[3, 0, 1, 0, 0, 0], &value.to_le_bytes(), &[0, 0]].concat());
+    }
+    file.extend([0; 4]);
+    file
+}
+
+#[test]
+fn grey_floating_point_is_read_as_that_of_rgb() {
+    let halves = [half::f16::from_f32(0.5), half::f16::from_f32(-3.0)].map(half::f16::to_le_bytes).concat();
+    let singles = [0.5_f32, -3.0].map(f32::to_le_bytes).concat();
+    let doubles = [0.5_f64, -3.0].map(f64::to_le_bytes).concat();
+    for (bits, samples) in [(16, halves), (32, singles.clone()), (64, doubles)] {
+        let file = grey_tiff(bits, &samples, &[(339, 3)]);
+        let picture = Picture::from_bytes(&file, &DecodeOptions::default()).expect("a tiff of floats");
+        assert_eq!((picture.width, picture.height, &picture.rgb[..]), (2, 1, &[128, 128, 128, 0, 0, 0][..]));
+        let notes = [picture.notes[0].as_str(), &picture.notes[1]];
+        assert!(notes[0].starts_with("floating point") && notes[1].starts_with("grey"), "{notes:?}");
+        let cut_off = Picture::from_bytes(&file[..file.len() - 20], &DecodeOptions::default());
+        assert!(cut_off.expect_err("half a list of tags").to_string().contains("damaged or cut off"));
+    }
+    // Turned right, as any other picture.
+    let turned = grey_tiff(32, &singles, &[(274, 6), (339, 3)]);
+    let picture = Picture::from_bytes(&turned, &DecodeOptions::default()).expect("a tiff of floats");
+    assert_eq!((picture.width, picture.height), (1, 2));
+    let small = DecodeOptions::default().max_pixels(1);
+    let refused = Picture::from_bytes(&turned, &small).expect_err("two pixels").to_string();
+    assert!(refused.contains("more than the limit of 1"), "{refused}");
+    let whole = Picture::from_bytes(&grey_tiff(32, &singles, &[]), &DecodeOptions::default());
+    let refused = whole.expect_err("32-bit whole numbers").to_string();
+    assert!(refused.contains("whole numbers of 32 bits") && refused.contains("8 or 16 bits"), "{refused}");
+}
+
 #[test]
 fn a_tiff_with_a_palette_is_refused_with_what_to_do() {
     let refused = Picture::open(&pictures().join("palette.tif"), &DecodeOptions::default());

@@ -1,10 +1,11 @@
 //! Options of `sam3i segment` for special needs: other picture formats, points, memory, intermediate tensors.
 
 use sam3i::checkpoint::WeightFile;
-use sam3i_tests::command::{Run, sam3i};
+use sam3i_tests::command::{Run, command, sam3i, sam3i_with_input};
 use sam3i_tests::goldens::{TempFolder, data};
 use serde_json::Value;
 use std::fs;
+use std::process::Stdio;
 
 /// A folder with the smallest model in `model`, its picture as `m0.png`, and a Hugging Face file without weights for points.
 fn workplace(name: &str) -> TempFolder {
@@ -136,4 +137,133 @@ fn intermediate_tensors_are_the_recorded_ones() {
         "{}",
         tiled.stderr
     );
+}
+
+/// How many instances each prompt of a report has.
+fn counts(report: &Value) -> Vec<usize> {
+    let prompts = report["prompts"].as_array().expect("prompts").iter();
+    prompts.map(|prompt| prompt["instances"].as_array().expect("a list").len()).collect()
+}
+
+#[test]
+fn a_prompt_of_a_file_may_have_its_own_threshold() {
+    let folder = workplace("thresholds");
+    let prompts = r#"[{"text":"person","threshold":0},{"text":"person"},{"text":"person","threshold":1}]"#;
+    folder.write("prompts.json", prompts.as_bytes());
+    let ask = |more: &[&str]| {
+        segment(&folder, &[&["m0.png", "--prompts", "prompts.json", "--json"], more].concat())
+    };
+    let found = report(&ask(&["--threshold", "1"]));
+    assert_eq!(counts(&found), [8, 0, 0]);
+    let said: Vec<&Value> =
+        found["prompts"].as_array().expect("prompts").iter().map(|prompt| &prompt["threshold"]).collect();
+    assert_eq!(said, [&Value::from(0.0), &Value::Null, &Value::from(1.0)]);
+    assert_eq!(counts(&report(&ask(&["--threshold", "0"]))), [8, 8, 0]);
+    let tiled = report(&ask(&["--threshold", "1", "--tile", "64"]));
+    assert!(counts(&tiled)[0] > 0 && counts(&tiled)[1..] == [0, 0], "{tiled}");
+
+    // A prompt with another threshold is another prompt.
+    let files = ["--out-dir", "out", "--format", "json", "--skip-existing"];
+    report(&ask(&files));
+    assert!(ask(&files).stderr.contains("--skip-existing: 1 pictures passed over"));
+    folder.write("prompts.json", prompts.replace(":0}", ":0.25}").as_bytes());
+    let again = ask(&files);
+    assert!(!again.stderr.contains("passed over"), "{}", again.stderr);
+    assert_eq!(report(&again)["prompts"][0]["threshold"], 0.25);
+}
+
+#[test]
+fn prompts_come_from_standard_input_too() {
+    let folder = workplace("stdin");
+    let line = ["segment", "--model", "model", "--device", "cpu", "--json"];
+    let ask = |more: &[&str], input: &[u8]| sam3i_with_input(folder.path(), &[&line, more].concat(), input);
+    let piped = report(&ask(&["m0.png", "--prompts", "-"], b"person\n# a comment\nthe red hat\n"));
+    assert_eq!((&piped["prompts"][1]["text"], counts(&piped).len()), (&"the red hat".into(), 2));
+    // A pipe's picture goes by the name of its files.
+    folder.write("its.jsonl", br#"{"image":"stdin","text":"person"}"#);
+    let picture = fs::read(data("recorded/images/m0.png")).expect("a picture");
+    assert_eq!(counts(&report(&ask(&["-", "--prompts", "its.jsonl"], &picture))).len(), 1);
+    folder.write("list.txt", b"-\n");
+    for pictures in ["-", "@-", "@list.txt"] {
+        let run = ask(&[pictures, "--prompts", "-"], b"person\n");
+        assert_eq!(run.code, 2, "{}", run.stderr);
+        assert!(run.stderr.contains("standard input holds the pictures"), "{pictures}: {}", run.stderr);
+    }
+    for (more, input, words) in [
+        (&["--prompts", "-", "--prompts", "-"][..], &b"person"[..], "only once"),
+        (&["--prompts", "-"], b"", "--prompts -: no prompts in this file"),
+        (&["--prompts", "-"], b"{\n  \"text\": \"person\"\n}\n", "put each prompt on a line of its own"),
+        (&["--prompts", "-"], b"\xff\xfe", "UTF-8"),
+    ] {
+        let run = ask(&[&["m0.png"], more].concat(), input);
+        assert!(run.code == 2 && run.stderr.contains(words), "{more:?}: {}", run.stderr);
+    }
+}
+
+#[test]
+fn a_prompt_that_begins_with_a_dash_gets_the_right_advice() {
+    let folder = workplace("dash");
+    for (line, told) in [
+        (&["-p", "-foo"][..], "--prompt='-foo'"),
+        (&["--prompt", "- the mug"], "--prompt='- the mug'"),
+        (&["-p", "-o", "x"], "--prompt='-o'"),
+    ] {
+        let run = segment(&folder, &[&["m0.png", "--json"], line].concat());
+        assert_eq!(run.code, 2, "{}", run.stderr);
+        assert!(
+            run.stderr.starts_with("sam3i: unexpected argument") && run.stderr.contains(told),
+            "{}",
+            run.stderr
+        );
+        assert!(!run.stderr.contains("use '-- "), "nothing that makes a picture of it: {}", run.stderr);
+    }
+    // An option that is known is no prompt.
+    let run = segment(&folder, &["m0.png", "-p", "--json"]);
+    assert!(run.code == 2 && run.stderr.contains("a value is required for '--prompt"), "{}", run.stderr);
+    for given in ["--prompt=-foo", "-p=-foo", "-p-foo"] {
+        assert_eq!(
+            report(&segment(&folder, &["m0.png", "--json", given]))["prompts"][0]["text"],
+            "-foo",
+            "{given}"
+        );
+    }
+    // Where no prompt is meant, the advice stays.
+    let run = segment(&folder, &["-x.png", "-p", "person"]);
+    assert!(run.stderr.contains("use '-- -x'"), "{}", run.stderr);
+}
+
+#[test]
+fn a_model_that_a_variable_names_is_told_by_its_name() {
+    let folder = workplace("variable");
+    let run = |model: &str| {
+        let mut command = command(folder.path(), &["segment", "m0.png", "-p", "person", "--json"]);
+        let output = command.env("SAM3I_MODEL", model).stdin(Stdio::null()).output().expect("it runs");
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).expect("UTF-8"),
+            String::from_utf8(output.stderr).expect("UTF-8"),
+        )
+    };
+    let (code, _, told) = run("nowhere");
+    assert!(code == Some(2) && told.starts_with("sam3i: SAM3I_MODEL: nowhere: no model here"), "{told}");
+    let (code, found, told) = run("model");
+    assert!(code == Some(0) && found.contains("\"params\":649906"), "{told}");
+    let (_, found, told) = run("");
+    assert!(told.contains("nano, built in") && found.contains("\"name\":\"nano\""), "{found} {told}");
+}
+
+#[test]
+fn the_limit_on_pixels_can_be_moved() {
+    let folder = workplace("pixels");
+    let ask = |most: &str| segment(&folder, &["m0.png", "-p", "person", "--json", "--max-pixels", most]);
+    let refused = ask("4799"); // 80 x 60 are one more
+    assert_eq!(refused.code, 2);
+    assert!(
+        refused.stderr.contains("80 x 60 is 4800 pixels, more than the limit of 4799"),
+        "{}",
+        refused.stderr
+    );
+    assert!(refused.stderr.contains("raise the limit (--max-pixels)"), "{}", refused.stderr);
+    report(&ask("4800"));
+    assert!(ask("0").stderr.contains("--max-pixels"));
 }

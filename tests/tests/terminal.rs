@@ -114,3 +114,29 @@ fn the_log_and_the_profile_go_to_stderr() {
     let total: f64 = told.lines().skip(1).take(4).filter_map(share).sum();
     assert!((total - 100.0).abs() < 0.3, "{total}: {told}");
 }
+
+/// Progress within a picture, as `script` records it: it gives the command a terminal.
+#[test]
+fn the_tiles_of_a_picture_are_counted_on_a_terminal_only() {
+    let folder = folder("tiles");
+    folder.scene("dogs.png", "dogs.png");
+    let line = "segment dogs.png -p dog --json --tile 160 --overlap 0";
+    let on_a_terminal = |more: &str| {
+        // stdout goes to a file: what is left is what people see.
+        let shell = format!("'{}' {line} {more} > out.jsonl", binary().display());
+        let mut script = Command::new("script");
+        script.args(["-qec", &shell, "/dev/null"]).current_dir(folder.path()).env_remove("SAM3I_MODEL");
+        let run = script.stdin(Stdio::null()).output().ok()?;
+        assert!(run.status.success(), "{run:?}");
+        Some(String::from_utf8_lossy(&run.stdout).into_owned())
+    };
+    let Some(seen) = on_a_terminal("") else { return eprintln!("SKIPPED: script is not installed") };
+    for part in ["tile 0 of 4", "tile 1 of 4, ", "tile 3 of 4, ", " left", "\x1b[K"] {
+        assert!(seen.contains(part), "{part}: {seen:?}");
+    }
+    let found = fs::read_to_string(folder.path().join("out.jsonl")).expect("stdout");
+    assert!(found.starts_with("{\"schema\"") && found.lines().count() == 1, "{found}");
+    assert!(!on_a_terminal("--quiet").expect("it ran before").contains("tile "));
+    let piped = sam3i(folder.path(), &line.split(' ').collect::<Vec<_>>());
+    assert!(piped.code == 0 && !piped.stderr.contains("tile "), "{}", piped.stderr);
+}

@@ -147,6 +147,7 @@ pub fn mask_path(dir: &Path, name: &Path, item: &Item) -> PathBuf {
 }
 
 pub use pictures::mask as write_mask;
+pub use tags::can_draw;
 
 /// The path with more at its end.
 fn with_ending(path: &Path, ending: &str) -> PathBuf {

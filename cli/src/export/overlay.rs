@@ -6,6 +6,7 @@ use super::tags::Tags;
 use anyhow::{Result, ensure};
 use sam3i::mask::{Mask, Rle};
 use sam3i::picture::Picture;
+use std::borrow::Cow;
 
 /// Opacity of a mask's inside.
 const FILL: f32 = 0.42;
@@ -15,7 +16,7 @@ const BOX: f32 = 0.85;
 const RIM: f32 = 0.45;
 
 /// One instance to draw.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Item<'a> {
     /// Its mask, of the picture's size. Encoded, so that only one at a time takes a byte a pixel.
     pub mask: &'a Rle,
@@ -24,7 +25,7 @@ pub struct Item<'a> {
     /// Its score.
     pub score: f32,
     /// What it was found by.
-    pub label: &'a str,
+    pub label: Cow<'a, str>,
     /// Which colour it gets (see [`palette::colour`]).
     pub colour: usize,
 }
@@ -137,8 +138,13 @@ mod tests {
     #[test]
     fn the_inside_is_tinted_and_the_rest_left_alone() {
         let mask = disc_mask(200, 160, 100.0, 110.0, 30.0);
-        let item =
-            Item { mask: &mask, box_xyxy: [70.0, 80.0, 131.0, 141.0], score: 0.9, label: "disc", colour: 0 };
+        let item = Item {
+            mask: &mask,
+            box_xyxy: [70.0, 80.0, 131.0, 141.0],
+            score: 0.9,
+            label: "disc".into(),
+            colour: 0,
+        };
         let drawn = render(&grey(200, 160), &[item]).expect("one item");
         assert_eq!(pixel(&drawn, 5, 150), [128; 3]);
         assert_eq!(pixel(&drawn, 78, 90), palette::colour(0));
@@ -149,7 +155,7 @@ mod tests {
     #[test]
     fn a_mask_of_another_size_is_refused() {
         let mask = disc_mask(10, 10, 5.0, 5.0, 3.0);
-        let item = Item { mask: &mask, box_xyxy: [0.0; 4], score: 0.5, label: "", colour: 0 };
+        let item = Item { mask: &mask, box_xyxy: [0.0; 4], score: 0.5, label: "".into(), colour: 0 };
         assert!(render(&grey(11, 10), &[item]).is_err());
     }
 
@@ -164,9 +170,14 @@ mod tests {
         for (width, height) in [(1, 1), (3, 2), (40, 1), (64, 48)] {
             let mask = disc_mask(width, height, 1.0, 1.0, 20.0);
             for box_xyxy in boxes {
-                let item =
-                    Item { mask: &mask, box_xyxy, score: f32::NAN, label: "a 猫 \u{1}", colour: usize::MAX };
-                assert!(render(&grey(width, height), &[item, item]).is_ok());
+                let item = Item {
+                    mask: &mask,
+                    box_xyxy,
+                    score: f32::NAN,
+                    label: "a 猫 \u{1}".into(),
+                    colour: usize::MAX,
+                };
+                assert!(render(&grey(width, height), &[item.clone(), item]).is_ok());
             }
         }
     }

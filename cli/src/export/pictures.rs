@@ -1,11 +1,13 @@
 //! Pictures of what was found: overlay, masks, label map, union, cutout. All have the picture's size.
 
 use super::overlay::{self, Item};
+use super::tags::can_draw;
 use super::{Found, Item as Instance};
 use crate::output::write_png;
 use anyhow::{Context, Result, ensure};
 use image::ExtendedColorType;
 use sam3i::mask::Mask;
+use std::borrow::Cow;
 use std::path::Path;
 
 /// The picture with every prompt's instances, each in a colour of its own.
@@ -14,11 +16,16 @@ pub(super) fn overlay(path: &Path, found: &Found) -> Result<()> {
         mask: &instance.rle,
         box_xyxy: instance.r#box,
         score: instance.score,
-        label: prompt.label(),
+        label: drawn_label(prompt.label(), number),
         colour: number - 1,
     });
     let drawn = overlay::render(found.picture, &items.collect::<Vec<_>>())?;
     write_png(path, &drawn.rgb, size(found), ExtendedColorType::Rgb8)
+}
+
+/// What a tag calls an instance: what it was found by, or its number where the font lacks letters.
+fn drawn_label(label: &str, number: usize) -> Cow<'_, str> {
+    if can_draw(label) { label.into() } else { format!("#{number}").into() }
 }
 
 /// A mask: 255 where it is set, else 0.
@@ -91,4 +98,15 @@ fn size(found: &Found) -> [usize; 2] {
 
 fn black_and_white(bits: &[u8]) -> Vec<u8> {
     bits.iter().map(|&bit| if bit == 0 { 0 } else { 255 }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_written_is_numbered() {
+        assert_eq!(drawn_label("the mug", 3), "the mug");
+        assert_eq!(drawn_label("the 猫", 3), "#3");
+    }
 }

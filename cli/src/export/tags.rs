@@ -11,6 +11,17 @@ const TAG_OPACITY: f32 = 0.92;
 /// Widest tag as a share of the picture's width, unless the object is wider.
 const WIDEST_TAG: f32 = 0.45;
 
+/// Whether the font has all letters of a label.
+pub fn can_draw(label: &str) -> bool {
+    let has =
+        |letter: char| letter.is_control() || letter.is_whitespace() || font().glyph_id(letter) != GlyphId(0);
+    label.chars().all(has)
+}
+
+fn font() -> FontRef<'static> {
+    FontRef::try_from_slice(FONT).expect("the built-in font is whole")
+}
+
 /// Draws labels at a size that suits the picture, and remembers where they are.
 pub struct Tags {
     font: FontRef<'static>,
@@ -23,7 +34,7 @@ pub struct Tags {
 impl Tags {
     /// For a picture of `width` x `height` pixels.
     pub fn new(width: usize, height: usize) -> Self {
-        let font = FontRef::try_from_slice(FONT).expect("the built-in font is whole");
+        let font = font();
         let side = ((width * height) as f32).sqrt();
         let size = (0.026 * side).max(13.0).min(height as f32 / 2.0);
         Self { font, size, width: width as i32, height: height as i32, taken: Vec::new() }
@@ -139,6 +150,17 @@ mod tests {
         assert!(tags.length(&short) <= 150.0);
         assert_eq!(tags.shortened("a\n b", 150.0), "a b");
         assert_eq!(tags.shortened("anything", 0.0), "…");
+    }
+
+    #[test]
+    fn labels_with_letters_that_the_font_lacks_are_known() {
+        for label in ["the mug, left", "Ёж", "κύκλος", "naïve\u{a0}café …", "like the example", ""]
+        {
+            assert!(can_draw(label), "{label}");
+        }
+        for label in ["猫", "the 猫", "dog \u{1f436}", "كلب"] {
+            assert!(!can_draw(label), "{label}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod reasonseg;
 mod refcoco;
 mod samples;
 
+use crate::output::check_file;
 use crate::terminal::Messages;
 use anyhow::{Result, ensure};
 use samples::Samples;
@@ -53,16 +54,22 @@ struct Output {
 /// Runs `sam3i import`.
 pub fn run(args: &Args) -> Result<()> {
     let messages = Messages::new(false, false);
-    let (samples, output): (Result<Samples>, &Output) = match &args.layout {
-        Layout::Refcoco(args) => (refcoco::read(args), &args.output),
-        Layout::Reasonseg(args) => (reasonseg::read(args, messages), &args.output),
-        Layout::Instructpart(args) => (instructpart::read(args), &args.output),
-        Layout::Coco(args) => (coco::read(args), &args.output),
+    let Output { output } = match &args.layout {
+        Layout::Refcoco(args) => &args.output,
+        Layout::Reasonseg(args) => &args.output,
+        Layout::Instructpart(args) => &args.output,
+        Layout::Coco(args) => &args.output,
     };
-    let samples = samples?;
+    check_file(output)?;
+    let samples: Samples = match &args.layout {
+        Layout::Refcoco(args) => refcoco::read(args)?,
+        Layout::Reasonseg(args) => reasonseg::read(args, messages)?,
+        Layout::Instructpart(args) => instructpart::read(args)?,
+        Layout::Coco(args) => coco::read(args)?,
+    };
     ensure!(
         samples.len() > 0,
         "nothing in these files becomes a sample; is this the right split and layout?"
     );
-    samples.write(&output.output, messages)
+    samples.write(output, messages)
 }

@@ -67,7 +67,11 @@ impl Finder {
     /// A file, directory or pattern.
     fn place(&mut self, path: &Path) {
         let text = path.to_string_lossy();
-        if path.is_dir() {
+        if ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme)) {
+            self.problems.push(format!(
+                "{text}: pictures are not fetched; pipe it in: curl -L '{text}' | sam3i segment - .."
+            ));
+        } else if path.is_dir() {
             self.directory(path);
         } else if !path.exists() && text.contains(['*', '?', '[']) {
             self.pattern(&text);

@@ -5,7 +5,7 @@ mod find;
 mod names;
 mod stream;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use clap::ValueEnum;
 use sam3i::picture::{DecodeLimits, DecodeOptions};
 use sam3i::{Picture, ResizeMode};
@@ -77,6 +77,11 @@ impl InputArgs {
         find::list(&self.inputs, output)
     }
 
+    /// Whether an argument reads standard input by itself.
+    pub fn reads_stdin(&self) -> bool {
+        self.inputs.iter().any(|input| [Path::new("-"), Path::new("@-")].contains(&input.as_path()))
+    }
+
     /// How pictures are brought to the model's size.
     pub fn resize_mode(&self) -> ResizeMode {
         match self.resize {
@@ -98,6 +103,12 @@ impl Input {
     /// What a person calls it.
     pub fn title(&self) -> String {
         if self.is_stdin() { "standard input".to_owned() } else { self.path.display().to_string() }
+    }
+
+    /// What results and prompt files call it: its path as it was given or found, and for standard input the name that its
+    /// files have.
+    pub fn file(&self) -> &Path {
+        if self.is_stdin() { Path::new("stdin") } else { &self.path }
     }
 
     /// Whether it comes through a pipe.
@@ -143,6 +154,7 @@ impl Source {
     pub fn read(self, options: &DecodeOptions) -> Result<Picture> {
         match self.from.map_err(|problem| anyhow!(problem))? {
             Some(frame) => {
+                ensure!(!frame.bytes.is_empty(), "nothing came; does the program that fills the pipe work?");
                 let mut picture = Picture::from_bytes(&frame.bytes, options).map_err(with_option)?;
                 picture.notes.extend(frame.note);
                 Ok(picture)

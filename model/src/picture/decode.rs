@@ -18,6 +18,8 @@ use std::path::Path;
 /// The formats that are read.
 const READ: [ImageFormat; 5] =
     [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Bmp, ImageFormat::Tiff];
+/// How floating point is read.
+const FLOAT: &str = "floating point: 0 to 1 became 0 to 255, what lies beyond was cut";
 /// What to do about a picture that is too large.
 const REMEDY: &str = "shrink the picture or raise the limit";
 
@@ -108,8 +110,15 @@ fn decode(bytes: &[u8], limits: &DecodeLimits, exif: bool) -> Result<Picture, St
         return Err(format!("the file is larger than the limit of {} bytes", limits.memory));
     }
     let format = format_of(bytes)?;
-    let Contents { mut decoded, orientation, stored } = read_pixels(bytes, format, limits)?;
     let mut notes = Vec::new();
+    let Contents { mut decoded, orientation, stored } = match grey_float(bytes, format, limits) {
+        Some(read) => {
+            let (decoded, orientation) = read?;
+            notes.push(FLOAT.to_owned());
+            Contents { decoded, orientation, stored: ExtendedColorType::L8 }
+        }
+        None => read_pixels(bytes, format, limits)?,
+    };
     match format {
         ImageFormat::Jpeg => note_cmyk(&sniff::Jpeg::read(bytes), &mut notes),
         ImageFormat::Tiff => note_tiff(bytes, stored, &mut notes),
@@ -146,6 +155,20 @@ fn format_of(bytes: &[u8]) -> Result<ImageFormat, String> {
     }
 }
 
+/// A tiff file of grey floating point, and how it is turned; nothing if it is anything else.
+fn grey_float(
+    bytes: &[u8],
+    format: ImageFormat,
+    limits: &DecodeLimits,
+) -> Option<Result<(DynamicImage, Orientation), String>> {
+    #[cfg(feature = "tiff")]
+    if format == ImageFormat::Tiff {
+        return super::grey_float::read(bytes, limits);
+    }
+    let _ = (bytes, format, limits); // without the feature, no tiff file comes so far
+    None
+}
+
 /// What a decoder found.
 struct Contents {
     decoded: DynamicImage,
@@ -161,7 +184,8 @@ fn read_pixels(bytes: &[u8], format: ImageFormat, limits: &DecodeLimits) -> Resu
     allowed.max_alloc = Some(limits.memory);
     reader.limits(allowed);
     let mut decoder = reader.into_decoder().map_err(damaged)?;
-    check_size(&decoder, limits)?;
+    let (width, height) = decoder.dimensions();
+    check_size([width, height], decoder.total_bytes(), limits)?;
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let stored = decoder.original_color_type();
     let decoded = DynamicImage::from_decoder(decoder).map_err(damaged)?;
@@ -169,14 +193,16 @@ fn read_pixels(bytes: &[u8], format: ImageFormat, limits: &DecodeLimits) -> Resu
 }
 
 /// Refuses by the header what would take too much to decode.
-fn check_size(decoder: &impl ImageDecoder, limits: &DecodeLimits) -> Result<(), String> {
-    let (width, height) = decoder.dimensions();
+///
+/// # Errors
+/// That; `bytes` are those that decoding gives.
+pub(super) fn check_size([width, height]: [u32; 2], bytes: u64, limits: &DecodeLimits) -> Result<(), String> {
     let pixels = u64::from(width) * u64::from(height);
     let (most, size) = (limits.pixels, format!("{width} x {height}"));
     if pixels > most {
         return Err(format!("{size} is {pixels} pixels, more than the limit of {most}; {REMEDY}"));
     }
-    if decoder.total_bytes().saturating_add(3 * pixels) > limits.memory {
+    if bytes.saturating_add(3 * pixels) > limits.memory {
         return Err(format!("{size} pixels take more than the limit of {} bytes; {REMEDY}", limits.memory));
     }
     Ok(())
@@ -238,7 +264,7 @@ fn to_rgb(decoded: &mut DynamicImage, notes: &mut Vec<String>) -> Result<RgbImag
     let colour = decoded.color();
     match colour.bytes_per_pixel() / colour.channel_count() {
         2 => notes.push("16 bits a channel cut to the high 8".to_owned()),
-        4 => notes.push("floating point: 0 to 1 became 0 to 255, what lies beyond was cut".to_owned()),
+        4 => notes.push(FLOAT.to_owned()),
         _ => {}
     }
     if !colour.has_color() {

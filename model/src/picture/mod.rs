@@ -2,6 +2,8 @@
 
 #[cfg(feature = "decode")]
 pub mod decode;
+#[cfg(feature = "tiff")]
+mod grey_float;
 #[cfg(feature = "decode")]
 mod sniff;
 

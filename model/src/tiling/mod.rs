@@ -4,15 +4,14 @@
 //! encoded and asked by itself, and [`merge`] joins what they found. What a sentence says about the whole picture ("the
 //! leftmost") is so decided in every tile for itself.
 
+mod join;
 mod spans;
 
 use crate::mask::Bounds;
 use crate::segmentation::{Instance, SegmentOptions, Segmentation};
 use crate::{Error, Result};
+use join::{Piece, groups};
 use spans::Spans;
-
-/// Masks of two tiles are one thing if their IoU, within what both tiles show, is at least this.
-const SAME: f64 = 0.5;
 
 /// How a picture is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,9 +68,10 @@ impl Tiling {
 
 /// Joins what the tiles of a picture of `size` (width, height) found for one prompt.
 ///
-/// Finds of different tiles whose masks agree where both tiles look (IoU of a half or more) become one: the union of the
-/// masks and boxes, the best score. `options` are applied to the result; the tiles must have been asked with the same
-/// thresholds and neither `top_k` nor `min_area`.
+/// Finds of different tiles become one (the union of the masks and boxes, the best score) if their masks agree where both tiles
+/// look (IoU of a half or more), or if most of one lies within a larger one whose score is no lower. What a tile shows
+/// apart, neither mostly inside the other, stays apart. `options` are applied to the result; the tiles must have been
+/// asked with the same thresholds and neither `top_k` nor `min_area`.
 ///
 /// # Errors
 /// [`Error::Rle`] when the picture is too large for a mask, or a mask is malformed.
@@ -102,14 +102,6 @@ pub fn merge(
     Ok(Some(whole))
 }
 
-/// A find of a tile.
-struct Piece {
-    tile: Tile,
-    /// Its mask, in the picture's pixels.
-    spans: Spans,
-    instance: Instance,
-}
-
 /// What two tiles say besides instances.
 fn with(mut whole: Segmentation, one: &Segmentation) -> Segmentation {
     whole.presence = whole.presence.max(one.presence);
@@ -117,34 +109,6 @@ fn with(mut whole: Segmentation, one: &Segmentation) -> Segmentation {
     whole.timings.grounding += one.timings.grounding;
     whole.timings.masks += one.timings.masks;
     whole
-}
-
-/// The pieces that are one thing, in the order of their first ones.
-fn groups(pieces: &[Piece]) -> Vec<Vec<&Piece>> {
-    let mut leaders: Vec<usize> = (0..pieces.len()).collect();
-    for i in 0..pieces.len() {
-        for j in 0..i {
-            if leaders[i] != leaders[j] && are_one(&pieces[j], &pieces[i]) {
-                let (old, new) = (leaders[i].max(leaders[j]), leaders[i].min(leaders[j]));
-                leaders.iter_mut().filter(|leader| **leader == old).for_each(|leader| *leader = new);
-            }
-        }
-    }
-    let mut groups: Vec<Vec<&Piece>> = Vec::new();
-    groups.resize_with(pieces.len(), Vec::new);
-    for (piece, leader) in pieces.iter().zip(leaders) {
-        groups[leader].push(piece);
-    }
-    groups.retain(|group| !group.is_empty());
-    groups
-}
-
-fn are_one(a: &Piece, b: &Piece) -> bool {
-    let Some(shared) = shared(a.tile, b.tile).filter(|_| a.tile != b.tile) else { return false };
-    let (a, b) = (a.spans.within(shared), b.spans.within(shared));
-    let both = a.common(&b);
-    let any = a.area() + b.area() - both;
-    any > 0 && both as f64 >= SAME * any as f64
 }
 
 /// What two tiles both show.

@@ -2,7 +2,7 @@
 
 use super::Tile;
 use crate::Result;
-use crate::mask::Rle;
+use crate::mask::{Bounds, Rle};
 
 /// Sorted pieces of columns, none touching another: column, first row, end row.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -52,6 +52,16 @@ impl Spans {
     /// The number of pixels.
     pub(super) fn area(&self) -> u64 {
         self.0.iter().map(|[_, first, end]| (end - first) as u64).sum()
+    }
+
+    /// The smallest rectangle that holds it; an empty one at 0, 0 if there is nothing.
+    pub(super) fn bounds(&self) -> Bounds {
+        let (Some(&[x, ..]), Some(&[last, ..])) = (self.0.first(), self.0.last()) else {
+            return Bounds { x: 0, y: 0, width: 0, height: 0 };
+        };
+        let y = self.0.iter().map(|&[_, first, _]| first).min().unwrap_or(0);
+        let bottom = self.0.iter().map(|&[.., end]| end).max().unwrap_or(0);
+        Bounds { x, y, width: last + 1 - x, height: bottom - y }
     }
 
     /// The number of pixels of both.
