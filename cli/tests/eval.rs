@@ -454,7 +454,9 @@ fn bad_inputs_are_named_and_nothing_is_written() {
     args.truncate(args.len() - 2);
     let model = data("micro.safetensors");
     args.extend(["--model", &model]);
-    assert!(refused(&args).contains("sam3i: ") && !Path::new(&out).exists());
+    // A directory that is missing is made.
+    done(&args);
+    assert!(Path::new(&out).exists());
 }
 
 #[test]
