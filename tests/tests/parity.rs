@@ -127,7 +127,7 @@ fn gpu_agrees_with_cpu(config: &Config, dtype: DType, bounds: Bounds) {
         let recorded = Recorded { shape: expected.shape().to_vec(), values: wide };
         let Distance { largest, spread } = Distance::of(name, &Ours(values(&ours[name])), &recorded, 1, None);
         // The spread of a few values says nothing.
-        let bound = if expected.len() < 8 { bounds.logits } else { bounds.relative * spread };
+        let bound = if expected.len() < 8 { bounds.logits } else { bounds.of(name, spread) };
         println!("{name} {largest:.2e} of {bound:.2e} (spread {spread:.2e})");
         off.extend((largest.is_nan() || largest > bound).then_some(name));
     }
