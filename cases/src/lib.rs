@@ -67,15 +67,20 @@ pub fn cpu_devices() -> &'static [Device] {
     })
 }
 
-/// Runs a case on every CPU device and on the reference, and compares; the shape-only device must know the shape too.
+/// Runs a case on every device, in every form, and on the reference, and compares; the shape-only device must know the shape too.
 pub fn check<C: Case>(case: &C) {
+    check_cpu(case);
+    check_gpu(case, gpu::devices(), C::gpu_tolerance);
+    check_gpu(case, gpu::other_forms(DType::F32), C::gpu_tolerance);
+}
+
+/// The same without the GPU.
+pub fn check_cpu<C: Case>(case: &C) {
     let expected = case.run(&Device::reference()).expect("the reference runs");
     for device in cpu_devices() {
         let actual = case.run(device).expect("the device runs");
         assert_close(format_args!("{case:?} on {device}"), &actual, &expected, C::TOLERANCE);
     }
-    check_gpu(case, gpu::devices(), C::gpu_tolerance);
-    check_gpu(case, gpu::other_forms(DType::F32), C::gpu_tolerance);
     match case.run(&Device::shapes_only()) {
         Ok(shape) => assert_eq!(shape.shape(), expected.shape(), "{case:?} on the shape-only device"),
         Err(error) => assert!(matches!(error, Error::NoValues { .. }), "{case:?}: {error}"),

@@ -24,8 +24,11 @@ pub fn binary() -> &'static Path {
         };
         let target = profile_dir.parent().expect("a profile lies in the target directory");
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        // With an example beside it cargo takes the features that the tests have, and nothing is compiled a second time.
+        let wanted = ["build", "-q", "--workspace", "--bin", "sam3i", "--example", "embedded"];
         let built = Command::new(cargo)
-            .args(["build", "-q", "-p", "sam3i-cli", "--profile", profile, "--target-dir"])
+            .args(wanted)
+            .args(["--profile", profile, "--target-dir"])
             .arg(target)
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .status();

@@ -103,8 +103,8 @@ fn a_picture_belongs_to_the_model_that_looked_at_it() {
     assert!(shown.contains("cpu") && shown.contains("width: 40") && shown.len() < 2000, "{shown}");
 }
 
-/// An example of `model/examples`, built with these features.
-fn example(name: &str, features: &[&str]) -> Command {
+/// An example of `model/examples`, built from these packages, whose features make those of the library.
+fn example(name: &str, packages: &[&str]) -> Command {
     let profile_dir = binary().parent().expect("a folder");
     let profile = match profile_dir.file_name().and_then(OsStr::to_str) {
         Some("debug") | None => "dev",
@@ -112,9 +112,9 @@ fn example(name: &str, features: &[&str]) -> Command {
     };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
-        .args(["build", "-q", "-p", "sam3i", "--example", name, "--profile", profile, "--target-dir"])
+        .args(["build", "-q", "--example", name, "--profile", profile, "--target-dir"])
         .arg(profile_dir.parent().expect("the target directory"))
-        .args(features)
+        .args(packages)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status();
     assert!(built.expect("cargo runs").success(), "{name} does not compile; cargo's reasons are above");
@@ -139,7 +139,8 @@ fn with_model(name: &str) -> TempFolder {
 fn the_examples_answer_as_the_command_does() {
     let folder = with_model("examples");
     fs::copy(data("heldout/seen027.jpg"), folder.path().join("photo.jpg")).expect("copied");
-    let one_shot = printed(&mut example("one_shot", &[]), &folder);
+    // With the whole workspace nothing is compiled that the tests have not compiled.
+    let one_shot = printed(&mut example("one_shot", &["--workspace"]), &folder);
     let line =
         ["segment", "photo.jpg", "-p", "the mug left of the laptop", "-p", "the largest chair", "--json"];
     let answer = sam3i(folder.path(), &line);
@@ -167,7 +168,7 @@ fn the_examples_answer_as_the_command_does() {
     for scene in &scenes[..2] {
         folder.scene(scene, scene);
     }
-    let batch = printed(example("batch", &[]).args(scenes), &folder);
+    let batch = printed(example("batch", &["--workspace"]).args(scenes), &folder);
     let mut counts: Vec<_> = batch.lines().map(str::to_owned).collect();
     counts.sort();
     let line = [
@@ -195,7 +196,8 @@ fn the_examples_answer_as_the_command_does() {
 #[test]
 fn the_embedded_example_needs_no_feature() {
     let folder = with_model("embedded");
-    let told = printed(example("embedded", &["--no-default-features"]).arg("sam3i.safetensors"), &folder);
+    let alone = ["--package", "sam3i", "--no-default-features"];
+    let told = printed(example("embedded", &alone).arg("sam3i.safetensors"), &folder);
     // A grey frame shows nothing, and the model says how sure it is of that.
     let last = told.lines().last().expect("a line");
     let presence = last.strip_prefix("presence ").and_then(|rest| rest.split(';').next()).expect(last);

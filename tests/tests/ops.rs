@@ -1,18 +1,25 @@
 //! Every op on every device against the plain reference.
+//!
+//! `SAM3I_TEST_CASES=200 cargo test --test ops` tries 200 random cases of each op instead of the usual number.
 
 use proptest::prelude::*;
-use sam3i_tests::cases::{self, check, check_bf16, check_f16};
+use sam3i_tests::cases::{self, check, check_bf16, check_cpu, check_f16};
 
-/// How many cases each op has, for the child processes below.
+/// How many cases each op has, if not the usual number.
 const CASES_VARIABLE: &str = "SAM3I_TEST_CASES";
+/// Set for the child processes below.
+const CHILD_VARIABLE: &str = "SAM3I_TEST_CHILD";
 
-fn config() -> ProptestConfig {
-    let cases = std::env::var(CASES_VARIABLE).map_or(64, |cases| cases.parse().expect("a number of cases"));
+fn config(usual: u32) -> ProptestConfig {
+    let cases =
+        std::env::var(CASES_VARIABLE).map_or(usual, |cases| cases.parse().expect("a number of cases"));
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
+// Each case of these goes through every form on the GPU in f32, bf16 and f16: in software that is up to seven seconds a case, most of
+// it compiling the forms for the case's sizes.
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(config(24))]
 
     #[test]
     fn linear_agrees_with_the_reference(case in cases::matmul::any_linear()) {
@@ -23,21 +30,10 @@ proptest! {
     }
 
     #[test]
-    fn linear_in_int8_is_the_plain_sum_of_whole_numbers(case in cases::matmul::any_linear(), every in 1usize..3000) {
-        cases::matmul::check_int8(&case, false);
-        cases::matmul::check_int8(&case.with_outliers(every), true);
-    }
-
-    #[test]
     fn attention_agrees_with_the_reference(case in cases::attention::any_attention()) {
         check(&case);
         check_bf16(&case);
         check_f16(&case);
-    }
-
-    #[test]
-    fn add_sub_and_mul_agree_with_the_reference(case in cases::elementwise::any_binary()) {
-        check(&case);
     }
 
     #[test]
@@ -48,15 +44,73 @@ proptest! {
     }
 
     #[test]
-    fn bilinear_agrees_with_the_reference(case in cases::resize::any_bilinear()) {
-        check(&case);
-    }
-
-    #[test]
     fn conv_transpose_agrees_with_the_reference(case in cases::conv::any_conv_transpose()) {
         check(&case);
         check_bf16(&case);
         check_f16(&case);
+    }
+
+    #[test]
+    fn rotary_attention_agrees_with_the_reference(case in cases::attention::any_rotary()) {
+        check(&case);
+        check_bf16(&case);
+        check_f16(&case);
+    }
+}
+
+// More of the same where a case costs next to nothing.
+proptest! {
+    #![proptest_config(config(64))]
+
+    #[test]
+    fn linear_on_the_cpu_agrees_with_the_reference(case in cases::matmul::any_linear()) {
+        check_cpu(&case);
+        check_bf16(&case);
+        check_cpu(&cases::matmul::Product(case));
+    }
+
+    #[test]
+    fn attention_on_the_cpu_agrees_with_the_reference(case in cases::attention::any_attention()) {
+        check_cpu(&case);
+        check_bf16(&case);
+    }
+
+    #[test]
+    fn conv_on_the_cpu_agrees_with_the_reference(case in cases::conv::any_conv()) {
+        check_cpu(&case);
+        check_bf16(&case);
+    }
+
+    #[test]
+    fn conv_transpose_on_the_cpu_agrees_with_the_reference(case in cases::conv::any_conv_transpose()) {
+        check_cpu(&case);
+        check_bf16(&case);
+    }
+
+    #[test]
+    fn rotary_attention_on_the_cpu_agrees_with_the_reference(case in cases::attention::any_rotary()) {
+        check_cpu(&case);
+        check_bf16(&case);
+    }
+}
+
+proptest! {
+    #![proptest_config(config(64))]
+
+    #[test]
+    fn linear_in_int8_is_the_plain_sum_of_whole_numbers(case in cases::matmul::any_linear(), every in 1usize..3000) {
+        cases::matmul::check_int8(&case, false);
+        cases::matmul::check_int8(&case.with_outliers(every), true);
+    }
+
+    #[test]
+    fn add_sub_and_mul_agree_with_the_reference(case in cases::elementwise::any_binary()) {
+        check(&case);
+    }
+
+    #[test]
+    fn bilinear_agrees_with_the_reference(case in cases::resize::any_bilinear()) {
+        check(&case);
     }
 
     #[test]
@@ -130,13 +184,6 @@ proptest! {
     }
 
     #[test]
-    fn rotary_attention_agrees_with_the_reference(case in cases::attention::any_rotary()) {
-        check(&case);
-        check_bf16(&case);
-        check_f16(&case);
-    }
-
-    #[test]
     fn sine_code_agrees_with_the_reference(case in cases::sine::any_sine_code()) {
         check(&case);
     }
@@ -176,7 +223,7 @@ fn kernels_with_checks_of_bounds_and_loops_agree_with_the_reference() {
 }
 
 fn is_child() -> bool {
-    std::env::var_os(CASES_VARIABLE).is_some()
+    std::env::var_os(CHILD_VARIABLE).is_some()
 }
 
 /// Some cases of the ops whose kernels share memory or are cut into bands, in a process with these variables.
@@ -195,6 +242,7 @@ fn in_a_child(variables: &[(&str, &str)]) {
         .args(&ops)
         .arg("--exact")
         .envs(variables.iter().copied())
+        .env(CHILD_VARIABLE, "1")
         .env(CASES_VARIABLE, "6")
         .output()
         .expect("it starts");
