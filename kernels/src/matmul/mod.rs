@@ -11,6 +11,7 @@
 //! `k` is at least 1. `2 m n k` flops; reads `4 (m k + n k)` bytes and writes `4 m n`. Accumulation is in f32 over blocks of `k` in a
 //! fixed order, so an element does not depend on the number of threads or on the other rows.
 
+pub(crate) mod ahead;
 pub mod cpu;
 pub mod gpu;
 pub mod int8;

@@ -11,9 +11,10 @@ mod wide;
 
 use super::{Bias, Options, Shape, View};
 use crate::isa::{Isa, Precision};
+use crate::matmul::ahead::{Ahead, fetched};
 use crate::matmul::cpu::bf16::{self, LeftPairs, PAIR_STRIDE};
 use crate::matmul::cpu::driver::tiles;
-use crate::matmul::cpu::micro::{self, Ahead, Left, STRIDE};
+use crate::matmul::cpu::micro::{self, Left, STRIDE};
 use crate::matmul::cpu::pack::{MOST_ROWS, transpose, transpose_pairs};
 use crate::memory::prefetch;
 use panels::{Head, Panels, gather};
@@ -128,7 +129,7 @@ impl<'a> Next<'a> {
     }
 
     fn part(self, panel: Option<&'a [f32]>, k: usize, columns: usize) -> &'a [f32] {
-        panel.and_then(|panel| panel.get(micro::fetched(k) * self.asked..k * columns)).unwrap_or_default()
+        panel.and_then(|panel| panel.get(fetched(k) * self.asked..k * columns)).unwrap_or_default()
     }
 }
 

@@ -2,10 +2,11 @@
 
 use super::bf16::{self, LeftPairs};
 use super::epilogue::{Finish, finish};
-use super::micro::{self, Ahead, Left, Tile};
+use super::micro::{self, Left, Tile};
 use super::pack::{LeftRows, MOST_ROWS, Packed, Panels};
 use crate::isa::{Avx512Bf16, Isa};
 use crate::matmul::Epilogue;
+use crate::matmul::ahead::{Ahead, fetched};
 use crate::memory::Buffer;
 use rayon::prelude::*;
 use std::cell::RefCell;
@@ -191,7 +192,7 @@ impl<'a> LeftBlock<'a> {
                 let place = |panel, first_k| (panel * w.k() + first_k) * columns;
                 let b = &panels[place(panel, first_k)..][..k * columns];
                 let next = next.and_then(|(panel, first_k, asked)| {
-                    panels[place(panel, first_k)..].get(micro::fetched(k) * asked..k * columns)
+                    panels[place(panel, first_k)..].get(fetched(k) * asked..k * columns)
                 });
                 let a = Left::Packed(&packed[at * k..][..rows * k]);
                 let ahead = Ahead { next: next.unwrap_or_default(), lines: lines.as_slice() };
@@ -283,7 +284,7 @@ impl Lines {
         self.len += 1;
     }
 
-    fn as_slice(&self) -> &[*const f32] {
+    pub(in crate::matmul) fn as_slice(&self) -> &[*const f32] {
         &self.at[..self.len]
     }
 

@@ -9,6 +9,9 @@
 //! `b` is a column panel, `[k, columns]`. `a` is either packed `[k, rows]` or plain rows [`STRIDE`] apart.
 
 use crate::isa::{Arithmetic, Isa, Plain};
+use crate::matmul::ahead::Ahead;
+#[cfg(target_arch = "x86_64")]
+use crate::matmul::ahead::while_asking;
 
 /// The largest tile of any instruction set, in elements.
 pub const LARGEST: usize = 14 * 32;
@@ -21,12 +24,6 @@ pub(super) const AHEAD: usize = 12;
 
 /// The same for a packed `a`.
 const AHEAD_OF_A: usize = 8;
-
-/// Steps of `k` between two lines of what is to be read after this tile.
-const STEPS_A_LINE: usize = 4;
-
-/// Elements of the line that is fetched every [`STEPS_A_LINE`] steps.
-const LINE: usize = 16;
 
 /// Room for a result tile, on a cache line boundary.
 #[repr(C, align(64))]
@@ -67,20 +64,6 @@ pub fn columns(isa: Isa) -> usize {
     }
 }
 
-/// Elements that a tile over `k` products asks for beside its own.
-pub fn fetched(k: usize) -> usize {
-    k / STEPS_A_LINE * LINE
-}
-
-/// What a tile asks for while it computes, so that it is there when it is needed.
-#[derive(Clone, Copy, Default)]
-pub struct Ahead<'a> {
-    /// What a later tile reads: the first [`fetched`] elements, into the second cache.
-    pub next: &'a [f32],
-    /// Cache lines that are read or written when the tile is done, anywhere in memory, into the first cache.
-    pub lines: &'a [*const f32],
-}
-
 /// Computes the first `rows` rows of a tile over `k` products. `b` is `[k, columns(isa)]`.
 ///
 /// Row `i` goes to `out[i * stride ..]`, over what is there or, with `add`, added to it. What is `ahead` is asked for meanwhile.
@@ -91,7 +74,7 @@ pub fn tile(
     k: usize,
     a: Left,
     b: &[f32],
-    ahead: Ahead,
+    ahead: Ahead<f32>,
     out: &mut [f32],
     stride: usize,
     add: bool,
@@ -104,7 +87,8 @@ pub fn tile(
         Left::Strided(a) => assert!(k <= STRIDE && a.len() >= (rows - 1) * STRIDE + k),
     }
     let result = Target { start: out.as_mut_ptr(), stride, add };
-    let ahead = if ahead.next.is_empty() { Ahead { next: b, ..ahead } } else { ahead };
+    #[cfg(target_arch = "x86_64")]
+    let ahead = ahead.or(b);
     macro_rules! dispatch {
         ($function:ident: $($n:literal)*) => {
             match (rows, a) {
@@ -146,12 +130,13 @@ unsafe fn avx512<const ROWS: usize, const ROW_STEP: usize, const K_STEP: usize>(
     k: usize,
     a: *const f32,
     b: *const f32,
-    ahead: Ahead,
+    ahead: Ahead<f32>,
     out: Target,
 ) {
     use std::arch::x86_64::*;
     let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
-    let (mut a, mut b, mut next) = (a, b, ahead.next.as_ptr());
+    let (mut a, mut b) = (a, b);
+    // The caller vouches for both operands; pointers advance inside them (or one past their end).
     macro_rules! step {
         () => {
             let (b0, b1) = (_mm512_loadu_ps(b), _mm512_loadu_ps(b.add(16)));
@@ -169,41 +154,7 @@ unsafe fn avx512<const ROWS: usize, const ROW_STEP: usize, const K_STEP: usize>(
             b = b.wrapping_add(32);
         };
     }
-    // One by one: a core keeps track of a dozen lines on their way, and waits when there are more.
-    let (now, rest) = ahead.lines.split_at(ahead.lines.len().min(k / STEPS_A_LINE));
-    for line in rest {
-        _mm_prefetch::<_MM_HINT_T0>(line.cast());
-    }
-    for line in now {
-        // SAFETY: the caller vouches for both operands; pointers advance inside them (or one past their end). A prefetch
-        // reads nothing that the program sees, whatever the address.
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(line.cast());
-            _mm_prefetch::<_MM_HINT_T1>(next.cast());
-            step!();
-            step!();
-            step!();
-            step!();
-        }
-        next = next.wrapping_add(LINE);
-    }
-    for _ in now.len()..k / STEPS_A_LINE {
-        // SAFETY: as above.
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T1>(next.cast());
-            step!();
-            step!();
-            step!();
-            step!();
-        }
-        next = next.wrapping_add(LINE);
-    }
-    for _ in 0..k % STEPS_A_LINE {
-        // SAFETY: as above.
-        unsafe {
-            step!();
-        }
-    }
+    while_asking!(ahead, k, step);
     // SAFETY: the caller vouches for room for ROWS rows.
     unsafe {
         store_avx512!(sums, out);
@@ -240,12 +191,13 @@ unsafe fn avx2<const ROWS: usize, const ROW_STEP: usize, const K_STEP: usize>(
     k: usize,
     a: *const f32,
     b: *const f32,
-    ahead: Ahead,
+    ahead: Ahead<f32>,
     out: Target,
 ) {
     use std::arch::x86_64::*;
     let mut sums = [[_mm256_setzero_ps(); 2]; ROWS];
-    let (mut a, mut b, mut next) = (a, b, ahead.next.as_ptr());
+    let (mut a, mut b) = (a, b);
+    // As for AVX-512.
     macro_rules! step {
         () => {
             let (b0, b1) = (_mm256_loadu_ps(b), _mm256_loadu_ps(b.add(8)));
@@ -259,41 +211,7 @@ unsafe fn avx2<const ROWS: usize, const ROW_STEP: usize, const K_STEP: usize>(
             b = b.wrapping_add(16);
         };
     }
-    // One by one: a core keeps track of a dozen lines on their way, and waits when there are more.
-    let (now, rest) = ahead.lines.split_at(ahead.lines.len().min(k / STEPS_A_LINE));
-    for line in rest {
-        _mm_prefetch::<_MM_HINT_T0>(line.cast());
-    }
-    for line in now {
-        // SAFETY: the caller vouches for both operands; pointers advance inside them (or one past their end). A prefetch
-        // reads nothing that the program sees, whatever the address.
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(line.cast());
-            _mm_prefetch::<_MM_HINT_T1>(next.cast());
-            step!();
-            step!();
-            step!();
-            step!();
-        }
-        next = next.wrapping_add(LINE);
-    }
-    for _ in now.len()..k / STEPS_A_LINE {
-        // SAFETY: as above.
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T1>(next.cast());
-            step!();
-            step!();
-            step!();
-            step!();
-        }
-        next = next.wrapping_add(LINE);
-    }
-    for _ in 0..k % STEPS_A_LINE {
-        // SAFETY: as above.
-        unsafe {
-            step!();
-        }
-    }
+    while_asking!(ahead, k, step);
     for (i, sum) in sums.iter().enumerate() {
         // SAFETY: the caller vouches for room for ROWS rows.
         unsafe {
@@ -316,7 +234,7 @@ unsafe fn portable<const ROWS: usize, const ROW_STEP: usize, const K_STEP: usize
     k: usize,
     a: *const f32,
     b: *const f32,
-    _ahead: Ahead,
+    _ahead: Ahead<f32>,
     out: Target,
 ) {
     let mut sums = [[0f32; 8]; ROWS];

@@ -2,10 +2,11 @@
 
 use super::pack::Packed;
 use super::rows::Row;
-use super::tile::{LeftTile, fetched, tile};
+use super::tile::{LeftTile, tile};
 use super::{COLUMNS, ROWS};
 use crate::isa::Isa;
 use crate::matmul::Epilogue;
+use crate::matmul::ahead::{Ahead, fetched};
 use crate::matmul::cpu::driver::{Lines, Output, RowMap, Shared, tiles};
 use crate::matmul::cpu::epilogue::{Finish, finish};
 use crate::matmul::cpu::micro::Tile;
@@ -82,22 +83,32 @@ impl Product<'_> {
             let next = if panel + 1 < panels.end { self.w.panel(panel + 1).quads } else { &[] };
             let columns = panel * COLUMNS..((panel + 1) * COLUMNS).min(self.w.n());
             for at in 0..block.tiles.len() {
-                Lines::of(block.tiles[at].rows.clone(), columns.clone(), self.epilogue, &self.out).prefetch();
+                let lines =
+                    Lines::of(block.tiles[at].rows.clone(), columns.clone(), self.epilogue, &self.out);
                 let next = next.get(fetched(self.w.k().div_ceil(4)) * at..).unwrap_or_default();
-                self.tile(&block, at, panel, next, &mut sums, &mut second);
+                let ahead = Ahead { next, lines: lines.as_slice() };
+                self.tile(&block, at, panel, ahead, &mut sums, &mut second);
                 self.store(&mut sums, block.tiles[at].rows.clone(), columns.clone());
             }
         }
     }
 
-    /// The product of a tile and a panel: of the first parts, and of the second where there are any. `next` is read soon.
-    fn tile(&self, block: &Block, at: usize, panel: usize, next: &[u32], sums: &mut Tile, second: &mut Tile) {
+    /// The product of a tile and a panel: of the first parts, and of the second where there are any.
+    fn tile(
+        &self,
+        block: &Block,
+        at: usize,
+        panel: usize,
+        ahead: Ahead<u32>,
+        sums: &mut Tile,
+        second: &mut Tile,
+    ) {
         let (panel, packed) = (self.w.panel(panel), &block.tiles[at]);
-        tile(self.isa, self.w.vnni(), block.first(packed), panel, next, &mut sums.0);
+        tile(self.isa, self.w.vnni(), block.first(packed), panel, ahead, &mut sums.0);
         if packed.wide.is_empty() {
             return;
         }
-        tile(self.isa, self.w.vnni(), block.second(packed), panel, &[], &mut second.0);
+        tile(self.isa, self.w.vnni(), block.second(packed), panel, Ahead::default(), &mut second.0);
         for (&i, second) in packed.wide.iter().zip(second.0.chunks_exact(COLUMNS)) {
             sums.0[i * COLUMNS..][..COLUMNS].iter_mut().zip(second).for_each(|(sum, part)| *sum += part);
         }

@@ -12,19 +12,12 @@ use super::pack::Panel;
 use super::rows::Row;
 use super::{COLUMNS, ROWS};
 use crate::isa::{Avx512Vnni, Isa};
+use crate::matmul::ahead::Ahead;
+#[cfg(target_arch = "x86_64")]
+use crate::matmul::ahead::while_asking;
 
 /// Steps of quads that both operands are asked for ahead of their use: they come from the second cache.
 const AHEAD: usize = 8;
-/// Steps between two lines of what is to be read after this tile.
-const STEPS_A_LINE: usize = 4;
-/// Quads of such a line.
-const LINE: usize = 16;
-
-/// Quads that a tile over `count` quads a row asks for beside its own.
-pub(super) fn fetched(count: usize) -> usize {
-    count / STEPS_A_LINE * LINE
-}
-
 /// A tile's left operand: `[k / 4, rows]` quads, and how each row was rounded.
 #[derive(Clone, Copy)]
 pub(super) struct LeftTile<'a> {
@@ -33,15 +26,22 @@ pub(super) struct LeftTile<'a> {
 }
 
 /// `out[i, j] = f32(sum_p (a[i, p] - zero[i]) b[p, j]) * scale_a[i] * scale_b[j]` for the rows of `a`; `out` is `[rows, 32]`.
-/// The first [`fetched`] quads of `next` are asked for into the second cache meanwhile.
-pub(super) fn tile(isa: Isa, vnni: Option<Avx512Vnni>, a: LeftTile, b: Panel, next: &[u32], out: &mut [f32]) {
+/// What is `ahead` is asked for meanwhile.
+pub(super) fn tile(
+    isa: Isa,
+    vnni: Option<Avx512Vnni>,
+    a: LeftTile,
+    b: Panel,
+    ahead: Ahead<u32>,
+    out: &mut [f32],
+) {
     let (rows, count) = (a.rows.len(), b.quads.len() / COLUMNS);
     assert!((1..=ROWS).contains(&rows) && a.quads.len() >= count * rows && out.len() >= rows * COLUMNS);
     #[cfg(target_arch = "x86_64")]
     if let Some(proof) = vnni {
-        return vnni_tile(proof, a, b, next, out);
+        return vnni_tile(proof, a, b, ahead, out);
     }
-    let _ = (vnni, next);
+    let _ = (vnni, ahead);
     let mut sums = [[0i32; COLUMNS]; ROWS];
     match isa {
         #[cfg(target_arch = "x86_64")]
@@ -136,15 +136,15 @@ unsafe fn avx2_block<const N: usize>(
 }
 
 #[cfg(target_arch = "x86_64")]
-fn vnni_tile(proof: Avx512Vnni, a: LeftTile, b: Panel, next: &[u32], out: &mut [f32]) {
+fn vnni_tile(proof: Avx512Vnni, a: LeftTile, b: Panel, ahead: Ahead<u32>, out: &mut [f32]) {
     let _ = proof;
-    let next = if next.is_empty() { b.quads.as_ptr() } else { next.as_ptr() };
+    let ahead = ahead.or(b.quads);
     let count = b.quads.len() / COLUMNS;
     macro_rules! dispatch {
         ($($n:literal)*) => {
             match a.rows.len() {
                 // SAFETY: `proof` proves the features; `tile` checked the lengths.
-                $($n => unsafe { vnni_rows::<$n>(count, a, b, next, out.as_mut_ptr()) },)*
+                $($n => unsafe { vnni_rows::<$n>(count, a, b, ahead, out.as_mut_ptr()) },)*
                 _ => unreachable!("rows were checked"),
             }
         };
@@ -158,10 +158,11 @@ fn vnni_tile(proof: Avx512Vnni, a: LeftTile, b: Panel, next: &[u32], out: &mut [
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512vnni")]
 #[inline]
-unsafe fn vnni_rows<const N: usize>(count: usize, a: LeftTile, b: Panel, next: *const u32, out: *mut f32) {
+unsafe fn vnni_rows<const N: usize>(count: usize, a: LeftTile, b: Panel, ahead: Ahead<u32>, out: *mut f32) {
     use std::arch::x86_64::*;
     let mut sums = [[_mm512_setzero_si512(); 2]; N];
-    let (mut left, mut right, mut next) = (a.quads.as_ptr(), b.quads.as_ptr(), next);
+    let (mut left, mut right) = (a.quads.as_ptr(), b.quads.as_ptr());
+    // The caller vouches for both operands; pointers advance inside them (or one past their end).
     macro_rules! step {
         () => {
             let b0 = _mm512_loadu_si512(right.cast());
@@ -178,24 +179,7 @@ unsafe fn vnni_rows<const N: usize>(count: usize, a: LeftTile, b: Panel, next: *
             right = right.wrapping_add(COLUMNS);
         };
     }
-    for _ in 0..count / STEPS_A_LINE {
-        // SAFETY: the caller vouches for both operands; pointers advance inside them (or one past their end). A prefetch
-        // reads nothing that the program sees, whatever the address.
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T1>(next.cast());
-            step!();
-            step!();
-            step!();
-            step!();
-        }
-        next = next.wrapping_add(LINE);
-    }
-    for _ in 0..count % STEPS_A_LINE {
-        // SAFETY: as above.
-        unsafe {
-            step!();
-        }
-    }
+    while_asking!(ahead, count, step);
     // The sums go to memory first, by a loop so small that it is unrolled: else they would live there all along.
     for (i, sum) in sums.iter().enumerate() {
         // SAFETY: the caller vouches for room for N rows of 32 values of four bytes.
