@@ -222,7 +222,7 @@ fn task(
 ) {
     let longest = if matches!(w.panels(), Panels::F32(_)) { K_BLOCK } else { 2 * K_BLOCK };
     let k_block = w.k().div_ceil(w.k().div_ceil(longest).max(1)).max(1).next_multiple_of(2);
-    let mut sums = Tile::default();
+    let (mut sums, mut lines) = (Tile::default(), Lines::none());
     let mut room = ROOM.take(); // a task never starts another, so the room is there
     let mut block = LeftBlock::new(rows.len(), k_block, w, &mut room);
     for first_k in (0..w.k().max(1)).step_by(k_block) {
@@ -242,7 +242,7 @@ fn task(
             let next =
                 if panel + 1 < panels.end { (panel + 1, first_k) } else { (panels.start, first_k + k) };
             for (asked, tile) in tiles.clone().enumerate() {
-                let lines = Lines::of(tile.clone(), columns.clone(), epilogue, out);
+                lines.set(tile.clone(), columns.clone(), epilogue, out);
                 let next = Some((next.0, next.1, asked)).filter(|next| next.1 < w.k());
                 let at = tile.start - rows.start;
                 block.tile(isa, at, tile.len(), first_k, k, w, panel, next, &lines, &mut sums);
@@ -260,23 +260,28 @@ pub(in crate::matmul) struct Lines {
 }
 
 impl Lines {
-    /// Of a tile of at most [`MOST_ROWS`] rows and 32 columns.
-    pub(in crate::matmul) fn of(
+    /// Room for the lines of a tile.
+    pub(in crate::matmul) fn none() -> Self {
+        Self { at: [std::ptr::null(); 4 * MOST_ROWS], len: 0 }
+    }
+
+    /// Makes them those of a tile of at most [`MOST_ROWS`] rows and 32 columns.
+    pub(in crate::matmul) fn set(
+        &mut self,
         tile: Range<usize>,
         columns: Range<usize>,
         epilogue: &Epilogue,
         out: &Shared,
-    ) -> Self {
-        let mut lines = Self { at: [std::ptr::null(); 4 * MOST_ROWS], len: 0 };
+    ) {
+        self.len = 0;
         for i in tile {
             for column in columns.clone().step_by(16) {
-                lines.push(out.start.wrapping_add(out.map.row(i) * out.n + column));
+                self.push(out.start.wrapping_add(out.map.row(i) * out.n + column));
                 if let Some(residual) = epilogue.residual {
-                    lines.push(residual.as_ptr().wrapping_add(i * out.n + column));
+                    self.push(residual.as_ptr().wrapping_add(i * out.n + column));
                 }
             }
         }
-        lines
     }
 
     fn push(&mut self, line: *const f32) {

@@ -12,6 +12,7 @@ use crate::matmul::cpu::epilogue::{Finish, finish};
 use crate::matmul::cpu::micro::Tile;
 use crate::matmul::cpu::pack::transpose;
 use rayon::prelude::*;
+use std::cell::RefCell;
 use std::ops::Range;
 
 /// Full tiles in a task's block of rows: 140 rows of 4736 bytes leave a third of a 1 MiB second cache to the weight.
@@ -73,30 +74,30 @@ struct Product<'a> {
 impl Product<'_> {
     /// The product of some rows and some panels. Tasks are disjoint in rows or in panels.
     fn task(&self, rows: Range<usize>, panels: Range<usize>) {
-        let mut block = Block::new(self.isa, self.w.k(), rows.len());
+        let mut room = ROOM.take(); // a task never starts another, so the room is there
+        let mut block = Block::new(self.isa, self.w.k(), rows.len(), &mut room);
         for tile in tiles(rows, ROWS) {
             block.push(self.a, tile);
         }
-        let mut sums = Tile::default();
-        let mut second = Tile::default();
+        let (mut sums, mut second, mut lines) = (Tile::default(), Tile::default(), Lines::none());
         for panel in panels.clone() {
             let next = if panel + 1 < panels.end { self.w.panel(panel + 1).quads } else { &[] };
             let columns = panel * COLUMNS..((panel + 1) * COLUMNS).min(self.w.n());
             for at in 0..block.tiles.len() {
-                let lines =
-                    Lines::of(block.tiles[at].rows.clone(), columns.clone(), self.epilogue, &self.out);
+                lines.set(block.tiles[at].rows.clone(), columns.clone(), self.epilogue, &self.out);
                 let next = next.get(fetched(self.w.k().div_ceil(4)) * at..).unwrap_or_default();
                 let ahead = Ahead { next, lines: lines.as_slice() };
                 self.tile(&block, at, panel, ahead, &mut sums, &mut second);
                 self.store(&mut sums, block.tiles[at].rows.clone(), columns.clone());
             }
         }
+        ROOM.set(room);
     }
 
     /// The product of a tile and a panel: of the first parts, and of the second where there are any.
     fn tile(
         &self,
-        block: &Block,
+        block: &Block<'_>,
         at: usize,
         panel: usize,
         ahead: Ahead<u32>,
@@ -145,17 +146,42 @@ impl Product<'_> {
 /// Room behind the packed tiles for the excess of the last whole-vector store.
 const EXCESS: usize = 16;
 
-/// The rounded rows of a task.
-struct Block {
-    isa: Isa,
-    k: usize,
+/// A thread's memory for rounded rows, kept from task to task.
+#[derive(Default)]
+struct Room {
     /// The packed tiles, and [`EXCESS`] behind them.
     quads: Vec<u32>,
-    /// How much of `quads` is in use.
+    /// A tile's rows as they are rounded, and their second parts.
+    rounded: [Vec<u32>; 2],
+}
+
+thread_local! {
+    static ROOM: RefCell<Room> = RefCell::default();
+}
+
+/// Makes room for at least `len` quads.
+fn grow(room: &mut Vec<u32>, len: usize) {
+    if room.len() < len {
+        room.resize(len, 0);
+    }
+}
+
+/// The rounded rows of a task.
+struct Block<'a> {
+    isa: Isa,
+    k: usize,
+    room: &'a mut Room,
+    /// How many of the room's quads are in use.
     used: usize,
     tiles: Vec<PackedTile>,
-    /// Room for a tile's rows as they are rounded, and for their second parts.
-    room: [Vec<u32>; 2],
+}
+
+/// Row `i` of a room, `k` bytes in whole quads; what is left of the last quad is zero.
+fn row_of(room: &mut [u32], i: usize, k: usize) -> &mut [u8] {
+    let count = k.div_ceil(4);
+    let quads = &mut room[i * count..][..count];
+    quads[count - 1] = 0;
+    &mut bytemuck::cast_slice_mut(quads)[..k]
 }
 
 /// Where a tile lies in its block.
@@ -170,20 +196,21 @@ struct PackedTile {
     wide: Vec<usize>,
 }
 
-impl Block {
-    /// A block for so many rows; it grows where rows need a second part.
-    fn new(isa: Isa, k: usize, rows: usize) -> Self {
+impl<'a> Block<'a> {
+    /// A block for so many rows; its room grows where rows need a second part.
+    fn new(isa: Isa, k: usize, rows: usize, room: &'a mut Room) -> Self {
         let count = k.div_ceil(4);
-        let room = [vec![0; ROWS * count], Vec::new()];
-        Self { isa, k, quads: vec![0; rows * count + EXCESS], used: 0, tiles: Vec::new(), room }
+        grow(&mut room.quads, rows * count + EXCESS);
+        grow(&mut room.rounded[0], ROWS * count);
+        Self { isa, k, room, used: 0, tiles: Vec::new() }
     }
 
-    fn first<'a>(&'a self, tile: &'a PackedTile) -> LeftTile<'a> {
-        LeftTile { quads: &self.quads[tile.first.clone()], rows: &tile.how }
+    fn first<'b>(&'b self, tile: &'b PackedTile) -> LeftTile<'b> {
+        LeftTile { quads: &self.room.quads[tile.first.clone()], rows: &tile.how }
     }
 
-    fn second<'a>(&'a self, tile: &'a PackedTile) -> LeftTile<'a> {
-        LeftTile { quads: &self.quads[tile.second.clone()], rows: &tile.how_second }
+    fn second<'b>(&'b self, tile: &'b PackedTile) -> LeftTile<'b> {
+        LeftTile { quads: &self.room.quads[tile.second.clone()], rows: &tile.how_second }
     }
 
     /// Rounds and packs the rows `tile` of `a`.
@@ -191,16 +218,15 @@ impl Block {
         let (k, count) = (self.k, self.k.div_ceil(4));
         let mut how = Vec::with_capacity(ROWS);
         let (mut how_second, mut wide) = (Vec::new(), Vec::new());
-        let [room, second_room] = &mut self.room;
+        let [room, second_room] = &mut self.room.rounded;
         for (i, row) in tile.clone().enumerate() {
             let a = &a[row * k..][..k];
             let row = Row::measure(self.isa, a);
-            let first: &mut [u8] = &mut bytemuck::cast_slice_mut(&mut room[i * count..][..count])[..k];
+            let first = row_of(room, i, k);
             row.quantise(self.isa, a, first);
             if row.is_wide() {
-                second_room.resize(ROWS * count, 0);
-                let at = wide.len() * count;
-                let second = &mut bytemuck::cast_slice_mut(&mut second_room[at..][..count])[..k];
+                grow(second_room, ROWS * count);
+                let second = row_of(second_room, wide.len(), k);
                 row.quantise_rest(self.isa, a, first, second);
                 how_second.push(row.second());
                 wide.push(i);
@@ -217,14 +243,13 @@ impl Block {
         let (count, start) = (self.k.div_ceil(4), self.used);
         self.used += rows * count;
         if rows > 0 {
-            let least = self.quads.len().max(self.used + EXCESS);
-            self.quads.resize(least, 0);
+            grow(&mut self.room.quads, self.used + EXCESS);
             let mut from = [&[] as &[f32]; ROWS];
             for (i, from) in from[..rows].iter_mut().enumerate() {
-                *from = bytemuck::cast_slice(&self.room[room][i * count..][..count]);
+                *from = bytemuck::cast_slice(&self.room.rounded[room][i * count..][..count]);
             }
             // Moving quads as f32 changes no bit.
-            let out = bytemuck::cast_slice_mut(&mut self.quads[start..]);
+            let out = bytemuck::cast_slice_mut(&mut self.room.quads[start..]);
             transpose(self.isa, &from[..rows], count, out, rows);
         }
         start..self.used
