@@ -185,16 +185,23 @@ const MUTATIONS: [Mutation; 50] = [
 ];
 
 impl Mutation {
-    /// A device where the change was made; none without a GPU.
+    /// A device where the change was made, and forms are chosen as it likes; none without a GPU.
+    fn unforced(&self) -> Option<Device> {
+        gpu::start(&self.options()).pop()
+    }
+
+    /// The same where the change's form is taken.
     fn device(&self) -> Option<Device> {
+        let options = self.options();
+        gpu::start(&self.form.into_iter().fold(options, |options, (op, form)| options.form(op, form))).pop()
+    }
+
+    fn options(&self) -> GpuOptions {
         let mut options = GpuOptions::default().dtype(self.dtype).tuned(TunedForms::Ignored);
-        if let Some((op, form)) = self.form {
-            options = options.form(op, form);
-        }
         if self.banded {
             options = options.bounds(GpuBounds { work: 1, groups: 3, ..GpuBounds::default() });
         }
-        gpu::start(&options.override_kernel(self.kernel, self.text())).pop()
+        options.override_kernel(self.kernel, self.text())
     }
 
     /// What the op's cases say of a device.
@@ -205,9 +212,7 @@ impl Mutation {
     /// Whether the form is no longer offered once the change was made.
     fn fails_the_trial(&self) -> bool {
         let Some((op, form)) = self.form else { return false };
-        let options = GpuOptions::default().dtype(self.dtype).tuned(TunedForms::Ignored);
-        let options = options.override_kernel(self.kernel, self.text());
-        let device = gpu::start(&options).pop().expect("it started before");
+        let device = self.unforced().expect("it started before");
         !device.has_form_on_matrix_units(op, form)
     }
 

@@ -27,20 +27,21 @@ impl<T> Default for Ahead<'_, T> {
 }
 
 impl<'a, T> Ahead<'a, T> {
-    /// The same, where nothing is read later with `b`, which costs nothing to ask for again.
+    /// The same, with `b` for what nothing is read after: it is at hand already, and asking for it again costs nothing.
     #[cfg(target_arch = "x86_64")]
     pub(super) fn or(self, b: &'a [T]) -> Self {
         if self.next.is_empty() { Self { next: b, ..self } } else { self }
     }
 
-    /// What fits into `steps` steps of the lines, and the rest.
+    /// The lines in two: as many as can be asked for one by one in `steps` steps, and the rest.
     #[cfg(target_arch = "x86_64")]
     pub(super) fn split(self, steps: usize) -> (&'a [*const f32], &'a [*const f32]) {
         self.lines.split_at(self.lines.len().min(steps / STEPS_A_LINE))
     }
 }
 
-/// Runs the macro `$step` for each of `$steps` steps and asks for what is `$ahead` meanwhile. A macro and no function, so that the sums it adds to never leave their registers.
+/// Runs the macro `$step` for each of `$steps` steps and asks for what is `$ahead` meanwhile. A macro and no function, so that
+/// the sums a step adds to never leave their registers.
 ///
 /// To be used where a step may be done without further checks `$steps` times.
 #[cfg(target_arch = "x86_64")]
