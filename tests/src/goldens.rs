@@ -1,5 +1,8 @@
 //! Where the recorded numbers are: a few files come with the source, the rest is a folder of its own.
 
+use sam3i::Error;
+use sam3i::checkpoint::WeightFile;
+use sam3i_engine::weights::{TensorSpec, write_safetensors};
 use std::path::{Path, PathBuf};
 
 /// The folder of goldens: the one `SAM3I_GOLDENS` names, else `shared/goldens` beside the workspace.
@@ -97,4 +100,28 @@ impl Drop for TempFolder {
         // A leftover in the system's temporary folder is only untidy.
         drop(std::fs::remove_dir_all(&self.0));
     }
+}
+
+/// A copy of a file of floating point tensors, its values changed.
+///
+/// # Panics
+/// If the one cannot be read or the other not be written.
+pub fn rewritten(
+    from: &Path,
+    folder: &TempFolder,
+    name: &str,
+    mut change: impl FnMut(&str, &mut Vec<f32>),
+) -> PathBuf {
+    let file = WeightFile::open(from).expect("sound");
+    let floats = file.entries().iter().filter(|entry| entry.dtype.is_float());
+    let specs: Vec<_> =
+        floats.map(|e| TensorSpec { name: e.name.clone(), dtype: e.dtype, shape: e.shape.clone() }).collect();
+    let path = folder.path().join(name);
+    write_safetensors::<Error>(&path, &specs, file.metadata(), |spec| {
+        let mut values = file.read_f32(&spec.name)?;
+        change(&spec.name, &mut values);
+        Ok(values)
+    })
+    .expect("written");
+    path
 }

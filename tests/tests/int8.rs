@@ -8,7 +8,7 @@ use sam3i::{Config, CpuOptions, Device, Error, Model, Picture, ResizeMode, Segme
 use sam3i_engine::Isa;
 use sam3i_engine::ops::matmul::{MatrixValues, QuantisedWeight};
 use sam3i_engine::weights::{TensorSpec, write_safetensors};
-use sam3i_tests::goldens::{TempFolder, data};
+use sam3i_tests::goldens::{TempFolder, data, rewritten};
 use sam3i_tests::parity;
 use sam3i_tests::recording::Recording;
 use std::collections::BTreeMap;
@@ -91,22 +91,6 @@ fn a_weight_with_outliers_is_left_out() {
     let converted = Checkpoint::open(&out).expect("a checkpoint");
     assert_eq!(converted.dtype(name), Some(FileDType::Bf16));
     assert_eq!(WeightFile::open(&out).expect("sound").metadata()["sam3i.int8.left_out"], name);
-}
-
-/// A copy of a file of floating point tensors, its values changed.
-fn rewritten(from: &Path, folder: &TempFolder, name: &str, change: impl Fn(&str, &mut Vec<f32>)) -> PathBuf {
-    let file = WeightFile::open(from).expect("sound");
-    let floats = file.entries().iter().filter(|entry| entry.dtype.is_float());
-    let specs: Vec<_> =
-        floats.map(|e| TensorSpec { name: e.name.clone(), dtype: e.dtype, shape: e.shape.clone() }).collect();
-    let path = folder.path().join(name);
-    write_safetensors::<Error>(&path, &specs, file.metadata(), |spec| {
-        let mut values = file.read_f32(&spec.name)?;
-        change(&spec.name, &mut values);
-        Ok(values)
-    })
-    .expect("written");
-    path
 }
 
 /// The int8 file with one tensor left out, or of another shape or type, or one more.

@@ -3,15 +3,16 @@
 //! Tolerances are those of the goldens' README. docs/parity.md tells how to use this to find a difference.
 
 use sam3i::picture::DecodeOptions;
-use sam3i::{Config, Device, Level, Model, Picture, Prompt, ResizeMode, SegmentOptions};
+use sam3i::{Checkpoint, Config, Device, Level, Model, Picture, Prompt, ResizeMode, SegmentOptions};
 use sam3i_engine::gpu::GpuOptions;
 use sam3i_engine::weights::FileDType;
 use sam3i_engine::{DType, Tensor};
 use sam3i_tests::agreement::{Bounds, FULL, SMALL, Setup};
-use sam3i_tests::goldens::{TempFolder, data, goldens_dir};
+use sam3i_tests::goldens::{TempFolder, data, goldens_dir, rewritten};
 use sam3i_tests::parity::{Distance, Offered, Ours};
 use sam3i_tests::recording::Recorded;
 use sam3i_tests::{gpu, parity};
+use std::path::Path;
 
 #[test]
 fn micro_agrees_with_the_recording_that_comes_with_the_source() {
@@ -158,4 +159,52 @@ fn every_tensor_of_micro_on_the_gpu_is_the_cpus() {
     for (dtype, bounds) in [(DType::F32, SMALL), (DType::F16, SMALL.in_f16(&config))] {
         gpu_agrees_with_cpu(&config, dtype, bounds);
     }
+}
+
+/// One of 40 ways of rounding a weight to 11 bits: off by up to half of the last one.
+fn rounded_at_random(value: f32, seed: &mut u64) -> f32 {
+    // A step of Knuth's generator; its upper bits are the random ones.
+    *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    let part = (*seed >> 40) as f32 / (1u32 << 23) as f32 - 1.0;
+    let power = f32::from_bits(value.to_bits() & 0x7f80_0000);
+    value + part * power / 2048.0
+}
+
+/// The bound of text in f16 comes from this: what 40 roundings of micro's weights make of a sentence that goes by way of the adapters.
+#[test]
+fn rounding_at_random_moves_text_by_nearly_what_f16_may() {
+    let folder = TempFolder::new("parity-rounded");
+    let device = Device::cpu(&sam3i::CpuOptions::default()).expect("threads start");
+    let config = || Config::read(&data("micro_config.json")).expect("sizes");
+    let picture =
+        Picture::open(&data("recorded/images/m0.png"), &DecodeOptions::default()).expect("a picture");
+    let features = |file: &Path| {
+        let checkpoint = Checkpoint::open_with(file, Some(config())).expect("a checkpoint");
+        let model = Model::from_checkpoint(checkpoint, &device).expect("it loads");
+        let image = model.encode_image(&picture.view(), ResizeMode::Exact8).expect("it encodes");
+        let prompt = Prompt::text("the person with the red hat").level(Level::Simple);
+        let (_, offered) = parity::watch(|| model.segment(&image, &prompt, &SegmentOptions::default()));
+        offered["text.features"].to_vec().expect("values")
+    };
+    let exact = features(&data("micro.safetensors"));
+    let mean = exact.iter().sum::<f32>() / exact.len() as f32;
+    let spread = (exact.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / exact.len() as f32).sqrt();
+    let worst = (1..=40)
+        .map(|seed| {
+            let mut seed = seed;
+            let file =
+                rewritten(&data("micro.safetensors"), &folder, "rounded.safetensors", |name, values| {
+                    // Biases and norms are added and multiplied in f32.
+                    if !["bias", "norm", "ln_"].iter().any(|kept| name.contains(kept)) {
+                        values.iter_mut().for_each(|value| *value = rounded_at_random(*value, &mut seed));
+                    }
+                });
+            let off = features(&file).iter().zip(&exact).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
+            off / spread
+        })
+        .fold(0.0, f32::max);
+    let bound = SMALL.in_f16(&config()).text;
+    let expected = f64::from(worst) * std::f64::consts::SQRT_2;
+    println!("worst {worst:.2e}, with the other operand {expected:.2e} of {bound:.2e}");
+    assert!(expected <= bound && expected >= bound / 2.0, "{expected} is not about {bound}");
 }
