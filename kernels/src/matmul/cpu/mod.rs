@@ -1,7 +1,8 @@
 //! The fast product: weights packed into column panels, activations packed block by block, and a register tile.
 //!
 //! The tile (`micro`) keeps `rows x columns` sums in registers and walks a block of `k` once. A task takes a block of
-//! rows: it packs them so that the tile reads both operands in order, then visits every column panel. What follows
+//! rows: it packs them so that the tile reads both operands in order, then visits every column panel; what will be read
+//! next is asked for meanwhile (`super::ahead`). What follows
 //! the product (bias, activation, residual) happens while the tile is still in the first cache.
 //!
 //! Sizes: a `k` block is at most 1024 long (the packed rows of a task, 140 x 1024 x 4 bytes, stay in a 1 MiB second
