@@ -161,7 +161,7 @@ fn every_tensor_of_micro_on_the_gpu_is_the_cpus() {
     }
 }
 
-/// One of 40 ways of rounding a weight to 11 bits: off by up to half of the last one.
+/// A weight, off by as much as rounding to 11 bits may make it: up to half of the last one.
 fn rounded_at_random(value: f32, seed: &mut u64) -> f32 {
     // A step of Knuth's generator; its upper bits are the random ones.
     *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
